@@ -1,0 +1,47 @@
+# The verbs of the project, the same for people and for CI. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check ci bench format clean
+.DEFAULT_GOAL := help
+
+help:  ## list the verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+setup: $(READY)  ## make .venv with the package and what its tests need
+
+$(READY): pyproject.toml
+	@echo "setting up $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -q --editable '.[plot]'
+	@$(BIN)/python -m pip install -q --group dev
+	@touch $@
+
+demo: $(READY)  ## train on handwritten digits and write the pictures
+	@$(BIN)/lamina demo
+
+test: $(READY)  ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY)  ## lint, format, types, direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+ci: check test  ## what CI runs: the checks, then the tests
+
+bench: $(READY)  ## measure against the peers, print the table, write JSON
+	@$(BIN)/python -m pip install -q --group bench
+	@$(BIN)/python -m benchmarks
+
+format: $(READY)  ## rewrite the sources in the house's form
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format -q .
+
+clean:  ## remove what the verbs made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache lamina-demo

@@ -1,0 +1,330 @@
+"""Objects to plain dicts and back, in Keras's form. Reading never imports, evaluates or unpickles anything."""
+
+import inspect
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+
+from lamina import registry
+from lamina._types import Config
+from lamina.errors import FileFormatError, did_you_mean, invalid, message
+
+_shared: ContextVar[dict[int, Any] | None] = ContextVar("shared_objects", default=None)
+
+
+@lru_cache(maxsize=4096)
+def parameters(cls: type) -> tuple[str, ...]:
+    """Return the names of the constructor's own arguments, in order, without `self`, `*args` and `**kwargs`."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = inspect.signature(cls.__init__).parameters.values()
+    return tuple(p.name for p in found if p.kind in kinds and p.name != "self")
+
+
+@lru_cache(maxsize=4096)
+def config_class(cls: type) -> type:
+    """Return the class whose constructor `Configurable.get_config` describes: the first that writes none by hand."""
+    own = [c for c in cls.__mro__ if "get_config" in c.__dict__ and c is not Configurable]
+    if not own:
+        return cls
+    mro = cls.__mro__
+    return mro[mro.index(own[-1]) + 1] if Configurable in cls.__mro__ else cls
+
+
+class Configurable:
+    """Something that its constructor's arguments describe, each stored under its own name.
+
+    A subclass writes no `get_config`: the signature of its constructor is the list of what to save.
+    """
+
+    _base_config: tuple[str, ...] = ()  # attributes that every subclass saves first, e.g. ("name", "trainable")
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        if registry.home(cls) is None:
+            self.__dict__["_arguments"] = (args, kwargs)  # a class of the user's may not keep them by name
+        return self
+
+    def get_config(self) -> Config:
+        """Return the arguments that make an equal object, as plain values."""
+        cls = config_class(type(self))
+        config = {name: encode(getattr(self, name)) for name in self._base_config}
+        for name in parameters(cls):
+            if name not in config:
+                config[name] = encode(self._argument(name, cls))
+        return config
+
+    def _argument(self, name: str, cls: type) -> Any:
+        if registry.home(cls) is None:
+            args, kwargs = self.__dict__.get("_arguments", ((), {}))
+            try:
+                given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+            except TypeError:
+                given = None
+            if given is not None:
+                given.apply_defaults()
+                if name in given.arguments:
+                    return given.arguments[name]
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            raise NotImplementedError(
+                message(
+                    f"Argument `{name}` of its constructor is not kept, so its config is not known.",
+                    owner=type(self).__name__,
+                    fix=f"set `self.{name} = {name}` in `__init__`, or write a `get_config`.",
+                )
+            ) from None
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the object that `get_config` described."""
+        return cls(**{name: decode(value) for name, value in config.items()})
+
+
+def encode(value: Any) -> Any:
+    """Return a constructor's argument as it stands in a config: objects as dicts, functions by name, the rest as is."""
+    if isinstance(value, Configurable) or (hasattr(value, "get_config") and not isinstance(value, type)):
+        return serialize(value)
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+        place = registry.home(value)
+        return place[1] if place else serialize(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return type(value)([encode(v) for v in value]) if type(value) in (list, tuple) else [encode(v) for v in value]
+    if isinstance(value, dict):
+        return {key: encode(v) for key, v in value.items()}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """Return an argument out of a config: what `encode` made a dict of becomes an object again."""
+    if isinstance(value, dict) and "class_name" in value and "config" in value:
+        return deserialize(value)
+    if type(value) in (list, tuple) and any(isinstance(v, dict | list | tuple) for v in value):
+        return type(value)([decode(v) for v in value])
+    return value
+
+
+def serialize(value: Any) -> Any:  # noqa: PLR0911, C901 - one line for each kind of value
+    """Return any value as plain dicts, lists, numbers and strings, in the form of Keras's files.
+
+    Raises:
+        InvalidArgumentError: For a `lambda`, which only its code could describe.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = [serialize(v) for v in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, dict):
+        return {key: serialize(v) for key, v in value.items()}
+    if isinstance(value, bytes):
+        return {"class_name": "__bytes__", "config": {"value": value.decode("utf-8")}}
+    if isinstance(value, slice):
+        parts = {part: serialize(getattr(value, part)) for part in ("start", "stop", "step")}
+        return {"class_name": "__slice__", "config": parts}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return {"class_name": "__numpy__", "config": {"value": value.tolist(), "dtype": value.dtype.name}}
+    if hasattr(value, "__keras_tensor__"):
+        return {"class_name": "__keras_tensor__", "config": value.__keras_tensor__()}
+    if hasattr(value, "__jax_array__") or type(value).__module__.startswith("jax"):
+        array = np.asarray(value)
+        return {"class_name": "__tensor__", "config": {"value": array.tolist(), "dtype": array.dtype.name}}
+    if isinstance(value, type):
+        return _class_config(value)
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+        return _function_config(value)
+    return _object_config(value)
+
+
+def _class_config(cls: type) -> Config:
+    module, name = registry.home(cls) or (cls.__module__, cls.__name__)
+    return {"module": "builtins", "class_name": "type", "config": {"module": module, "name": name}}
+
+
+def _function_config(function: Any) -> Any:
+    if function.__name__ == "<lambda>":
+        raise invalid(
+            "A `lambda` cannot be saved: only its code describes it, and reading a model never runs code.",
+            received=repr(function),
+            fix="write it as a named function and decorate it with `register_keras_serializable()`.",
+        )
+    place = registry.home(function)
+    if place:
+        return place[1]
+    name = registry.get_registered_name(function)
+    return {"module": "builtins", "class_name": "function", "config": function.__name__, "registered_name": name}
+
+
+def _object_config(value: Any) -> Config:
+    cls = type(value)
+    if not hasattr(value, "get_config"):
+        raise invalid(
+            f"Cannot serialize an object of type {cls.__name__}.",
+            received=repr(value),
+            fix="give its class a `get_config` method and register it with `register_keras_serializable()`.",
+        )
+    place = registry.home(cls)
+    key = registry._custom_names.get(cls)
+    module, name = place or (cls.__module__, cls.__name__)
+    registered = key or (None if place else registry.get_registered_name(cls))
+    config: Config = {
+        "module": None if module == "__main__" else module,
+        "class_name": name,
+        "config": serialize(value.get_config()),
+        "registered_name": registered,
+    }
+    for part, method in (("build_config", "get_build_config"), ("compile_config", "get_compile_config")):
+        more = getattr(value, method)() if hasattr(value, method) else None
+        if more is not None:
+            config[part] = serialize(more)
+    return config
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Inside the block an object that a file mentions twice, by `shared_object_id`, is made once."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True) -> Any:
+    """Return the value that `serialize` described.
+
+    Args:
+        config: What `serialize` gave, or Keras's `serialize_keras_object`.
+        custom_objects: Names to classes and functions of yours, beside the registered ones.
+        safe_mode: Kept for Keras scripts. Code in a file is never run, whatever it says.
+
+    Raises:
+        FileFormatError: If the config names what is neither in the library's table nor registered, or holds code.
+    """
+    with registry.custom_object_scope(custom_objects or {}):
+        return _deserialize(config)
+
+
+def _deserialize(config: Any) -> Any:
+    if isinstance(config, list | tuple):
+        return type(config)([_deserialize(v) for v in config])
+    if not isinstance(config, dict):
+        return config
+    if "class_name" not in config or "config" not in config:
+        return {key: _deserialize(v) for key, v in config.items()}
+    name, inner = config["class_name"], config["config"]
+    if isinstance(name, str) and name.startswith("__"):
+        return _deserialize_special(name, inner)
+    shared, key = _shared.get(), config.get("shared_object_id")
+    if shared is not None and key is not None and key in shared:
+        return shared[key]
+    value = _deserialize_object(config, name, inner)
+    if shared is not None and key is not None:
+        shared[key] = value
+    return value
+
+
+def _deserialize_special(name: str, inner: Any) -> Any:
+    if name in ("__numpy__", "__tensor__"):
+        array = np.asarray(inner["value"], dtype=inner.get("dtype"))
+        if name == "__numpy__":
+            return array
+        import jax.numpy as jnp
+
+        return jnp.asarray(array)
+    if name == "__bytes__":
+        return str(inner["value"]).encode("utf-8")
+    if name == "__slice__":
+        return slice(inner["start"], inner["stop"], inner["step"])
+    if name == "__ellipsis__":
+        return Ellipsis
+    if name == "__keras_tensor__":
+        make = registry.find("graph", "KerasTensor")
+        return make(shape=inner["shape"], dtype=inner["dtype"])
+    raise FileFormatError(
+        message(
+            "The config holds code, and reading a model never runs code.",
+            received=f"class_name={name!r}",
+            fix="write the function by name, register it with `register_keras_serializable()`, and save again.",
+        )
+    )
+
+
+def _deserialize_object(config: Config, name: Any, inner: Any) -> Any:
+    cls = _resolve(config, name)
+    if isinstance(cls, types.FunctionType | types.BuiltinFunctionType) or not isinstance(cls, type):
+        return cls
+    if config.get("class_name") == "type":
+        return cls
+    if not hasattr(cls, "from_config"):
+        raise FileFormatError(message(f"Class {name!r} cannot be read: it has no `from_config`."))
+    if not isinstance(inner, dict):
+        raise FileFormatError(message(f"The config of {name!r} must be a dict.", received=repr(inner)[:80]))
+    value = cls.from_config(dict(inner))
+    for part, method in (("build_config", "build_from_config"), ("compile_config", "compile_from_config")):
+        if config.get(part) and hasattr(value, method):
+            getattr(value, method)(config[part])
+    return value
+
+
+def _resolve(config: Config, name: Any) -> Any:
+    """Return the class or function that a config names, from the user's objects or the closed table."""
+    module, registered = config.get("module"), config.get("registered_name")
+    if name in ("function", "type"):
+        inner = config["config"]
+        module, name = (inner.get("module"), inner.get("name")) if isinstance(inner, dict) else (module, inner)
+    for key in (registered, name):
+        if isinstance(key, str):
+            own = registry.get_registered_object(key)
+            if own is not None:
+                return own
+    found = registry.at(module, name) if isinstance(module, str) and isinstance(name, str) else None
+    if found is None:
+        own_names = [*registry.get_custom_objects(), *registry.scoped_objects()]
+        kind = registry.kind_of_module(module) if isinstance(module, str) else None
+        raise FileFormatError(
+            message(
+                f"Could not locate class {name!r}. It is neither a class of the library nor registered.",
+                received=f"module={module!r}, registered_name={registered!r}",
+                fix="decorate the class with `register_keras_serializable()`, or pass "
+                f"`custom_objects={{{name!r}: ...}}`. {did_you_mean(str(name), [*registry.names(kind or ''), *own_names])}",
+            )
+        )
+    return found
+
+
+def get(kind: str, identifier: Any, noun: str, custom_objects: dict[str, Any] | None = None) -> Any:
+    """Return the object that a name, a config, a class or an object stands for; None stays None.
+
+    Args:
+        kind: The family, e.g. "initializers".
+        identifier: A name ("glorot_uniform"), a config dict, a class, an object or a function.
+        noun: What to call it in an error: "initializer".
+        custom_objects: Names of yours, beside the registered ones.
+
+    Raises:
+        InvalidArgumentError: If it stands for nothing, with the nearest names.
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, dict):
+        if "class_name" in identifier and "module" not in identifier and "registered_name" not in identifier:
+            identifier = {"module": f"keras.{kind}", **identifier}  # Keras 2 wrote no module
+        return deserialize(identifier, custom_objects)
+    found = registry.lookup(kind, identifier, noun, custom_objects) if isinstance(identifier, str) else identifier
+    if isinstance(found, type):
+        return found()
+    if not callable(found) and not isinstance(found, Configurable):
+        raise registry.unknown(kind, identifier, noun)
+    return found

@@ -1,0 +1,18 @@
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("LAMINA_CACHE", "0")
+
+import pytest
+from hypothesis import settings
+
+# JAX compiles once for each shape, so the first example is slow: no deadline. No chance in CI: derandomize.
+settings.register_profile("lamina", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("lamina")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names():
+    from lamina import names
+
+    names.reset()
