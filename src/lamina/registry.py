@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FunctionType
 from typing import Any, TypeVar
 
 from lamina.errors import InvalidArgumentError, did_you_mean, invalid
@@ -102,6 +103,15 @@ def at(module: str, class_name: str) -> Any | None:
     kind = kind_of_module(module)
     if kind is not None:
         return _kinds.get(kind, {}).get(class_name)
+    return None
+
+
+def function(name: Any) -> Any | None:
+    """Return the library's function of this name, or None: Keras's files name a function without its module."""
+    for table in _kinds.values():
+        found = table.get(name) if isinstance(name, str) else None
+        if isinstance(found, FunctionType):
+            return found
     return None
 
 

@@ -290,6 +290,8 @@ def _resolve(config: Config, name: Any) -> Any:
             if own is not None:
                 return own
     found = registry.at(module, name) if isinstance(module, str) and isinstance(name, str) else None
+    if found is None and config.get("class_name") == "function" and module in (None, "builtins"):
+        found = registry.function(name)
     if found is None:
         own_names = [*registry.get_custom_objects(), *registry.scoped_objects()]
         kind = registry.kind_of_module(module) if isinstance(module, str) else None
