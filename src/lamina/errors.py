@@ -35,9 +35,7 @@ class FileFormatError(LaminaError, ValueError):
     """A file is not what its name promises, is damaged, or holds what must not be loaded."""
 
 
-def message(
-    problem: str, *, owner: str | None = None, received: str | None = None, fix: str | None = None
-) -> str:
+def message(problem: str, *, owner: str | None = None, received: str | None = None, fix: str | None = None) -> str:
     """Return the text of an error: who, what is allowed, what came, and what to do.
 
     Args:

@@ -87,7 +87,7 @@ class Variable:
 
     __slots__ = (
         "__weakref__", "_array", "_constraint", "_dtype", "_lent", "_regularizer", "_trainable", "aggregation",
-        "autocast", "name", "overwrite_with_gradient", "path", "shape", "synchronization",
+        "autocast", "born_trainable", "from_build", "name", "overwrite_with_gradient", "path", "shape", "synchronization",
     )  # fmt: skip
 
     def __init__(
@@ -109,7 +109,8 @@ class Variable:
             )
         scope = names.current_path()
         self.path = f"{scope}/{self.name}" if scope else self.name
-        self.trainable = trainable
+        self.trainable = self.born_trainable = bool(trainable)
+        self.from_build = False
         self.autocast = bool(autocast)
         self.aggregation = aggregation or "none"
         self.synchronization = synchronization or "none"

@@ -1,0 +1,1 @@
+"""Pure functions of arrays; on stand-ins they record themselves."""
