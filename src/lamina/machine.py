@@ -1,0 +1,143 @@
+"""What this machine has and what it can do: devices, cores, the rate of a matrix product, the time spent compiling."""
+
+import contextlib
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lamina.errors import positive_integer
+
+_COMPILING = "/jax/core/compile/"
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+class Device(NamedTuple):
+    """A device that JAX computes on: 'cpu', 'gpu' or 'tpu', its model as the driver calls it, its number."""
+
+    platform: str
+    kind: str
+    number: int
+
+
+def devices() -> list[Device]:
+    """Return the devices that JAX computes on by default."""
+    return [Device(device.platform, device.device_kind, device.id) for device in jax.devices()]
+
+
+def processor() -> str:
+    """Return the processor's model as the system calls it, or its architecture where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores(cgroup: Path = _CGROUP) -> int:
+    """Return how many cores this process may use: what the scheduler and a container's quota both allow, at least 1.
+
+    Args:
+        cgroup: The folder in which Linux shows the quota of a container.
+    """
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS has no affinity
+        allowed = os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Return the cores' worth of time that a container gets, or None without a limit. Control groups 2, then 1."""
+    try:
+        limit, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    try:
+        return float(limit) / float(period) if float(limit) > 0 else None
+    except (ValueError, ZeroDivisionError):  # "max"
+        return None
+
+
+def matmul_rate(size: int | None = None, dtype: str = "float32", *, seconds: float = 1.0) -> float:
+    """Return the floating-point operations per second of a square matrix product: the median of several.
+
+    A product of `size` by `size` matrices counts as `2 * size**3` operations. It runs through JAX at JAX's default
+    precision on the default device, so it is what a layer can hope for here, not the data sheet's number.
+
+    Args:
+        size: Rows and columns. Default: 1536 on a CPU (19 MB of operands in float32), 8192 elsewhere.
+        dtype: Type of the operands and of the result.
+        seconds: Time to spend measuring. At least five products are timed,
+            after one that compiles and one that warms up.
+    """
+    if size is None:
+        size = 1536 if jax.default_backend() == "cpu" else 8192
+    size = positive_integer(size, "size", owner="matmul_rate")
+    left, right = (jax.random.normal(jax.random.key(seed), (size, size), dtype) for seed in (0, 1))
+    product = jax.jit(jnp.matmul)
+    for _ in range(2):
+        product(left, right).block_until_ready()
+    return 2.0 * size**3 / _median_time(lambda: product(left, right).block_until_ready(), seconds)
+
+
+def _median_time(work: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the median time of `work`, done for about `seconds` and at least five times."""
+    times: list[float] = []
+    begin = last = clock()
+    while len(times) < 5 or last - begin < seconds:
+        work()
+        now = clock()
+        times.append(now - last)
+        last = now
+    return statistics.median(times)
+
+
+class CompileClock:
+    """Adds up the time in which JAX traces, lowers and compiles, or reads a compiled program from its cache.
+
+    JAX reports a program inside another one too, so the reports overlap: what counts is the time that they cover.
+    """
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[float, float]] = []
+
+    def record(self, event: str, duration_secs: float, **_: str | int) -> None:
+        """Take one report of JAX, which comes when the thing it reports ends."""
+        if event.startswith(_COMPILING):
+            end = time.perf_counter()
+            self.spans.append((end - duration_secs, end))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        total, reached = 0.0, -math.inf
+        for begin, end in sorted(self.spans):
+            total += max(0.0, end - max(begin, reached))
+            reached = max(reached, end)
+        return total
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[CompileClock]:
+    """Return a context with the clock of what is compiled inside it."""
+    clock = CompileClock()
+    jax.monitoring.register_event_duration_secs_listener(clock.record)
+    try:
+        yield clock
+    finally:
+        # Someone may have cleared all listeners in between, and taking off one that is not there is an error.
+        with contextlib.suppress(AssertionError, ValueError):
+            jax.monitoring.unregister_event_duration_listener(clock.record)
