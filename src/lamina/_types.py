@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 Array: TypeAlias = jax.Array
-ArrayLike: TypeAlias = "jax.Array | np.ndarray[Any, Any] | float | int | bool | Sequence[Any]"
+ArrayLike: TypeAlias = jax.Array | np.ndarray[Any, Any] | float | int | bool | Sequence[Any]
 Arrays: TypeAlias = tuple[jax.Array, ...]
 Numpy: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int | None, ...]
