@@ -13,20 +13,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import config, registry, serialization
+from lamina import registry, serialization
 from lamina._types import Array, ArrayLike
 from lamina.errors import invalid
+from lamina.ops.basics import as_floats
 from lamina.ops.dispatch import operation
 
 Activation = Callable[..., Any]
 _NN = "keras.src.ops.nn"  # where Keras's files say that an operation in a functional model lives
 _OWN = "keras.src.activations.activations"
-
-
-def _real(x: ArrayLike) -> Array:
-    """Return `x` as an array of a float type: integers would stop at `exp` and its kin."""
-    array = jnp.asarray(x)
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(config.floatx())
 
 
 @registry.export("activations")
@@ -111,14 +106,14 @@ def gelu(x: ArrayLike, approximate: bool = False) -> Array:
         x: The input.
         approximate: Use the formula with `tanh` in place of the error function.
     """
-    return jax.nn.gelu(_real(x), approximate)
+    return jax.nn.gelu(as_floats(x), approximate)
 
 
 @registry.export("activations", "swish")
 @operation(_NN)
 def silu(x: ArrayLike) -> Array:
     """Return `x * sigmoid(x)`, also called swish."""
-    return jax.nn.silu(_real(x))
+    return jax.nn.silu(as_floats(x))
 
 
 @registry.export("activations", "hard_swish")
@@ -143,7 +138,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
     Raises:
         InvalidArgumentError: If the size of the axis is odd.
     """
-    array = _real(x)
+    array = as_floats(x)
     if array.shape[axis] % 2:
         raise invalid(
             "The axis that `glu` halves must have an even size.", received=f"x.shape={array.shape}, axis={axis}"
@@ -155,7 +150,7 @@ def glu(x: ArrayLike, axis: int = -1) -> Array:
 @operation(_NN)
 def sigmoid(x: ArrayLike) -> Array:
     """Return `1 / (1 + exp(-x))`."""
-    return jax.nn.sigmoid(_real(x))
+    return jax.nn.sigmoid(as_floats(x))
 
 
 @registry.export("activations")
@@ -296,7 +291,7 @@ def sparsemax(x: ArrayLike, axis: int = -1) -> Array:
     Shapes: `x` and result alike. Algorithm 1 of Martins and Astudillo (2016): with the entries in falling order, the
     first k of them stay positive, where k is the last position at which `1 + k * x_k` exceeds their running sum.
     """
-    array = _real(x)
+    array = as_floats(x)
     falling = jnp.flip(jnp.sort(array, axis=axis), axis=axis)
     running = jnp.cumsum(falling, axis=axis)
     position = jnp.arange(1, array.shape[axis] + 1, dtype=array.dtype)

@@ -10,7 +10,7 @@ from lamina import config, registry
 from lamina._types import Array, ArrayLike
 from lamina.errors import InvalidArgumentError, invalid
 from lamina.losses.base import LossFunctionWrapper
-from lamina.losses.regression import as_floats
+from lamina.ops.basics import as_floats
 
 
 def _check_axis(axis: Any) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from lamina import registry
 from lamina._types import Array, ArrayLike
 from lamina.losses.base import LossFunctionWrapper
-from lamina.losses.regression import as_floats
+from lamina.ops.basics import as_floats
 
 
 def _margin(y_true: ArrayLike, y_pred: ArrayLike) -> Array:

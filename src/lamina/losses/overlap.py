@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from lamina import config, registry
 from lamina._types import Array, ArrayLike
 from lamina.losses.base import LossFunctionWrapper
-from lamina.losses.regression import as_floats
+from lamina.ops.basics import as_floats
 
 Axis = int | Sequence[int] | None
 

@@ -9,12 +9,7 @@ from lamina import config, registry
 from lamina._types import Array, ArrayLike
 from lamina.errors import invalid
 from lamina.losses.base import LossFunctionWrapper, squeeze_or_expand_to_same_rank
-
-
-def as_floats(x: ArrayLike) -> Array:
-    """Return `x` as an array of a float type."""
-    array = jnp.asarray(x)
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(config.floatx())
+from lamina.ops.basics import as_floats, unit
 
 
 def pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, Array]:
@@ -112,15 +107,6 @@ def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> A
     """
     y_true, y_pred = pair(y_true, y_pred)
     return -jnp.sum(unit(y_true, axis) * unit(y_pred, axis), axis=axis)
-
-
-def unit(x: Array, axis: int) -> Array:
-    """Return `x` scaled to length 1 along `axis`; what is shorter than 1e-7 is scaled by 1e7 only, 0 stays 0."""
-    square = jnp.sum(jnp.square(x), axis=axis, keepdims=True)
-    epsilon = config.epsilon()
-    long = square > epsilon**2
-    scale = jax.lax.rsqrt(jnp.where(long, square, 1))  # the derivative of rsqrt at 0 is not finite
-    return x * jnp.where(long, scale, jnp.asarray(1.0 / epsilon, x.dtype))
 
 
 @registry.export("losses")

@@ -1,0 +1,22 @@
+"""The few array functions that losses, activations, regularizers and constraints share."""
+
+import jax
+import jax.numpy as jnp
+
+from lamina import config
+from lamina._types import Array, ArrayLike
+
+
+def as_floats(x: ArrayLike) -> Array:
+    """Return `x` as an array of a float type: integers become `config.floatx()`."""
+    array = jnp.asarray(x)
+    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(config.floatx())
+
+
+def unit(x: Array, axis: int) -> Array:
+    """Return `x` scaled to length 1 along `axis`; what is shorter than 1e-7 is scaled by 1e7 only, 0 stays 0."""
+    square = jnp.sum(jnp.square(x), axis=axis, keepdims=True)
+    epsilon = config.epsilon()
+    long = square > epsilon**2
+    scale = jax.lax.rsqrt(jnp.where(long, square, 1))  # the derivative of rsqrt at 0 is not finite
+    return x * jnp.where(long, scale, jnp.asarray(1.0 / epsilon, x.dtype))
