@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config, names
+from lamina import config, names, registry
 from lamina._types import Array, Config
 from lamina.errors import InvalidArgumentError, invalid, message
 from lamina.variables import Variable
@@ -19,6 +19,7 @@ from lamina.variables import Variable
 _global: "list[SeedGenerator]" = []
 
 
+@registry.export("seed_generators", module="keras.random")
 class SeedGenerator:
     """A source of keys: each `next()` returns the present key and moves on.
 
