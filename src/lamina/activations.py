@@ -327,7 +327,7 @@ def serialize(activation: Activation) -> Any:
     """Return the name of a function, or the config of an object such as a layer."""
     config = serialization.serialize(activation)
     if isinstance(config, dict) and isinstance(activation, types.FunctionType):
-        return config["registered_name"]
+        return config["config"]
     return config
 
 

@@ -14,14 +14,20 @@ from lamina import registry
 from lamina._types import Config
 from lamina.errors import FileFormatError, did_you_mean, invalid, message
 
-_shared: ContextVar[dict[int, Any] | None] = ContextVar("shared_objects", default=None)
+_shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared_objects", default=None)
+_written: ContextVar[dict[int, tuple[int, Any]] | None] = ContextVar("written_objects", default=None)
+_UNSHARED = frozenset({"DTypePolicy", "DTypePolicyMap"})  # equal is as good as the same
+
+
+class ConfigError(FileFormatError, TypeError):
+    """A config cannot be made an object again. Keras raises a `TypeError` here, so this is one too."""
 
 
 @lru_cache(maxsize=4096)
 def parameters(cls: type) -> tuple[str, ...]:
     """Return the names of the constructor's own arguments, in order, without `self`, `*args` and `**kwargs`."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found = inspect.signature(cls.__init__).parameters.values()
+    found = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
     return tuple(p.name for p in found if p.kind in kinds and p.name != "self")
 
 
@@ -51,7 +57,7 @@ class Configurable:
 
     def get_config(self) -> Config:
         """Return the arguments that make an equal object, as plain values."""
-        cls = config_class(type(self))
+        cls: type = config_class(type(self))  # type: ignore[arg-type]
         config = {name: encode(getattr(self, name)) for name in self._base_config}
         for name in parameters(cls):
             if name not in config:
@@ -62,7 +68,7 @@ class Configurable:
         if registry.home(cls) is None:
             args, kwargs = self.__dict__.get("_arguments", ((), {}))
             try:
-                given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+                given = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)  # type: ignore[misc]
             except TypeError:
                 given = None
             if given is not None:
@@ -111,23 +117,34 @@ def decode(value: Any) -> Any:
     return value
 
 
-def serialize(value: Any) -> Any:  # noqa: PLR0911, C901 - one line for each kind of value
+def serialize(value: Any) -> Any:
     """Return any value as plain dicts, lists, numbers and strings, in the form of Keras's files.
+
+    A function of the library is written by its name.
 
     Raises:
         InvalidArgumentError: For a `lambda`, which only its code could describe.
     """
+    return _serialize(value, by_name=True)
+
+
+def serialize_keras_object(obj: Any) -> Any:
+    """Return any value as `serialize` does, but a function of the library as a dict, as Keras does."""
+    return _serialize(obj, by_name=False)
+
+
+def _serialize(value: Any, by_name: bool) -> Any:  # noqa: PLR0911, C901 - one line for each kind of value
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        items = [serialize(v) for v in value]
+        items = [_serialize(v, by_name) for v in value]
         return tuple(items) if isinstance(value, tuple) else items
     if isinstance(value, dict):
-        return {key: serialize(v) for key, v in value.items()}
+        return {key: _serialize(v, by_name) for key, v in value.items()}
     if isinstance(value, bytes):
         return {"class_name": "__bytes__", "config": {"value": value.decode("utf-8")}}
     if isinstance(value, slice):
-        parts = {part: serialize(getattr(value, part)) for part in ("start", "stop", "step")}
+        parts = {part: _serialize(getattr(value, part), by_name) for part in ("start", "stop", "step")}
         return {"class_name": "__slice__", "config": parts}
     if value is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
@@ -143,7 +160,7 @@ def serialize(value: Any) -> Any:  # noqa: PLR0911, C901 - one line for each kin
     if isinstance(value, type):
         return _class_config(value)
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
-        return _function_config(value)
+        return _function_config(value, by_name)
     return _object_config(value)
 
 
@@ -152,7 +169,7 @@ def _class_config(cls: type) -> Config:
     return {"module": "builtins", "class_name": "type", "config": {"module": module, "name": name}}
 
 
-def _function_config(function: Any) -> Any:
+def _function_config(function: Any, by_name: bool) -> Any:
     if function.__name__ == "<lambda>":
         raise invalid(
             "A `lambda` cannot be saved: only its code describes it, and reading a model never runs code.",
@@ -160,19 +177,26 @@ def _function_config(function: Any) -> Any:
             fix="write it as a named function and decorate it with `register_keras_serializable()`.",
         )
     place = registry.home(function)
-    if place:
+    if place and by_name:
         return place[1]
-    name = registry.get_registered_name(function)
-    return {"module": "builtins", "class_name": "function", "config": function.__name__, "registered_name": name}
+    name = place[1] if place else registry.get_registered_name(function)
+    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
 
 
 def _object_config(value: Any) -> Config:
     cls = type(value)
     if not hasattr(value, "get_config"):
-        raise invalid(
-            f"Cannot serialize an object of type {cls.__name__}.",
-            received=repr(value),
-            fix="give its class a `get_config` method and register it with `register_keras_serializable()`.",
+        raise ConfigError(
+            message(
+                f"Cannot serialize an object of type {cls.__name__}.",
+                received=repr(value),
+                fix="give its class a `get_config()` method and register it with `register_keras_serializable()`.",
+            )
+        )
+    inner = value.get_config()
+    if not isinstance(inner, dict):
+        raise ConfigError(
+            message(f"The `get_config()` method of {cls.__name__} should return a dict.", received=repr(inner)[:80])
         )
     place = registry.home(cls)
     key = registry._custom_names.get(cls)
@@ -181,24 +205,48 @@ def _object_config(value: Any) -> Config:
     config: Config = {
         "module": None if module == "__main__" else module,
         "class_name": name,
-        "config": serialize(value.get_config()),
-        "registered_name": registered,
+        "config": serialize(inner),
+        "registered_name": name if place and not key and module.startswith("keras.src.") else registered,
     }
     for part, method in (("build_config", "get_build_config"), ("compile_config", "get_compile_config")):
         more = getattr(value, method)() if hasattr(value, method) else None
         if more is not None:
             config[part] = serialize(more)
+    written = _written.get()
+    if written is not None and name not in _UNSHARED:
+        config["shared_object_id"] = written.setdefault(id(value), (len(written) + 1, value))[0]
     return config
 
 
 @contextmanager
 def sharing() -> Iterator[None]:
-    """Inside the block an object that a file mentions twice, by `shared_object_id`, is made once."""
-    token = _shared.set({})
+    """Inside the block an object that is mentioned twice has a `shared_object_id`, and one read by it is made once."""
+    tokens = _shared.set({}), _written.set({})
     try:
         yield
     finally:
-        _shared.reset(token)
+        _shared.reset(tokens[0])
+        _written.reset(tokens[1])
+
+
+def serialize_shared(value: Any) -> Any:
+    """Return `serialize(value)`, with a `shared_object_id` on those objects that occur twice in it."""
+    with sharing():
+        config = serialize(value)
+    found: dict[int, list[Config]] = {}
+    stack = [config]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, dict):
+            if "shared_object_id" in part:
+                found.setdefault(part["shared_object_id"], []).append(part)
+            stack.extend(part.values())
+        elif isinstance(part, list | tuple):
+            stack.extend(part)
+    for places in found.values():
+        if len(places) == 1:
+            del places[0]["shared_object_id"]
+    return config
 
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None, safe_mode: bool = True) -> Any:
@@ -213,6 +261,9 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None, safe_
         FileFormatError: If the config names what is neither in the library's table nor registered, or holds code.
     """
     with registry.custom_object_scope(custom_objects or {}):
+        if isinstance(config, str):
+            own = registry.get_registered_object(config)
+            return config if own is None else own
         return _deserialize(config)
 
 
@@ -227,83 +278,159 @@ def _deserialize(config: Any) -> Any:
     if isinstance(name, str) and name.startswith("__"):
         return _deserialize_special(name, inner)
     shared, key = _shared.get(), config.get("shared_object_id")
-    if shared is not None and key is not None and key in shared:
+    if shared is not None and isinstance(key, int | str) and key in shared:
         return shared[key]
-    value = _deserialize_object(config, name, inner)
-    if shared is not None and key is not None:
+    value = _deserialize_object(config, name, {} if inner is None else inner)
+    if shared is not None and isinstance(key, int | str):
         shared[key] = value
     return value
 
 
 def _deserialize_special(name: str, inner: Any) -> Any:
-    if name in ("__numpy__", "__tensor__"):
-        array = np.asarray(inner["value"], dtype=inner.get("dtype"))
-        if name == "__numpy__":
-            return array
-        import jax.numpy as jnp
-
-        return jnp.asarray(array)
-    if name == "__bytes__":
-        return str(inner["value"]).encode("utf-8")
-    if name == "__slice__":
-        return slice(inner["start"], inner["stop"], inner["step"])
-    if name == "__ellipsis__":
-        return Ellipsis
-    if name == "__keras_tensor__":
-        make = registry.find("graph", "KerasTensor")
-        return make(shape=inner["shape"], dtype=inner["dtype"])
+    try:
+        if name in ("__numpy__", "__tensor__"):
+            return _array(inner["value"], inner["dtype"], on_device=name == "__tensor__")
+        if name == "__bytes__":
+            return str(inner["value"]).encode("utf-8")
+        if name == "__slice__":
+            return slice(*[_deserialize(inner[part]) for part in ("start", "stop", "step")])
+        if name == "__ellipsis__":
+            return Ellipsis
+        if name == "__keras_tensor__":
+            return registry.lookup("graph", "KerasTensor", "stand-in")(shape=inner["shape"], dtype=inner["dtype"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ConfigError(message(f"A `{name}` in the config is not whole.", received=repr(inner)[:80])) from error
+    if name == "__typespec__" and not isinstance(inner, list | tuple):
+        raise ConfigError(message("Expected 'config' to be a list or a tuple.", received=repr(inner)[:80]))
     raise FileFormatError(
         message(
-            "The config holds code, and reading a model never runs code.",
+            "The config holds code, which carries a risk of arbitrary code execution. Reading a model never runs code, "
+            "also with `safe_mode=False`.",
             received=f"class_name={name!r}",
-            fix="write the function by name, register it with `register_keras_serializable()`, and save again.",
+            fix="where the model is made, write the `lambda` as a named function, register it with "
+            "`register_keras_serializable()`, and save the model again.",
         )
     )
 
 
+def _array(value: Any, dtype: Any, on_device: bool) -> Any:
+    if not isinstance(dtype, str) or dtype.rstrip("0123456789") not in ("float", "int", "uint", "bool", "bfloat"):
+        raise ConfigError(message("An array in the config must hold numbers.", received=f"dtype={dtype!r}"))
+    try:
+        if not on_device:
+            return np.array(value, dtype)
+        import jax.numpy as jnp
+
+        return jnp.asarray(np.array(value, jnp.dtype(dtype)))
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(message("An array in the config cannot be read.", received=repr(value)[:80])) from error
+
+
 def _deserialize_object(config: Config, name: Any, inner: Any) -> Any:
-    cls = _resolve(config, name)
-    if isinstance(cls, types.FunctionType | types.BuiltinFunctionType) or not isinstance(cls, type):
-        return cls
-    if config.get("class_name") == "type":
+    cls = _resolve(config, name, inner)
+    if not isinstance(cls, type) or name == "type":
         return cls
     if not hasattr(cls, "from_config"):
-        raise FileFormatError(message(f"Class {name!r} cannot be read: it has no `from_config`."))
+        raise ConfigError(
+            message(
+                f"Unable to reconstruct an instance of {name!r}: its class has no `from_config()` method.",
+                fix="write a classmethod `from_config(cls, config)` that returns `cls(**config)`.",
+            )
+        )
     if not isinstance(inner, dict):
-        raise FileFormatError(message(f"The config of {name!r} must be a dict.", received=repr(inner)[:80]))
-    value = cls.from_config(dict(inner))
+        raise ConfigError(message(f"Expected 'config' to be a dict for {name}.", received=repr(inner)[:80]))
+    try:
+        value = cls.from_config(dict(inner))
+    except TypeError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(
+            message(
+                f"{name!r} could not be deserialized properly: {error}",
+                received=f"config={repr(inner)[:200]}",
+                fix="see that its constructor takes what its `get_config()` returns, and that objects in the config "
+                "are explicitly deserialized in its `from_config()`.",
+            )
+        ) from error
     for part, method in (("build_config", "build_from_config"), ("compile_config", "compile_from_config")):
         if config.get(part) and hasattr(value, method):
             getattr(value, method)(config[part])
     return value
 
 
-def _resolve(config: Config, name: Any) -> Any:
+def _resolve(config: Config, name: Any, inner: Any) -> Any:
     """Return the class or function that a config names, from the user's objects or the closed table."""
     module, registered = config.get("module"), config.get("registered_name")
-    if name in ("function", "type"):
-        inner = config["config"]
-        module, name = (inner.get("module"), inner.get("name")) if isinstance(inner, dict) else (module, inner)
-    for key in (registered, name):
-        if isinstance(key, str):
-            own = registry.get_registered_object(key)
-            if own is not None:
-                return own
-    found = registry.at(module, name) if isinstance(module, str) and isinstance(name, str) else None
-    if found is None and config.get("class_name") == "function" and module in (None, "builtins"):
-        found = registry.function(name)
-    if found is None:
-        own_names = [*registry.get_custom_objects(), *registry.scoped_objects()]
-        kind = registry.kind_of_module(module) if isinstance(module, str) else None
-        raise FileFormatError(
+    is_function = name == "function"
+    if is_function and not isinstance(inner, str):
+        raise ConfigError(message("Expected 'config' to be a non-null str for a function.", received=repr(inner)[:80]))
+    if is_function:
+        name = inner
+    elif name == "type" and isinstance(inner, dict):
+        module, name = inner.get("module"), inner.get("name")
+    for key in (name,) if is_function else (registered,):
+        own = registry.get_registered_object(key) if isinstance(key, str) else None
+        if own is not None:
+            return own
+    found = _built_in(module, name, is_function)
+    if found is not None:
+        if registered and registered not in (name, config.get("class_name")):
+            raise invalid(
+                f"{name!r} resolved to a Keras built-in, which has no registered name.",
+                received=f"registered_name={registered!r}",
+                fix="remove `registered_name` from the config, or register the class.",
+            )
+        return found
+    own = _by_bare_name(name) if isinstance(name, str) else None
+    if own is not None:
+        return own
+    raise _not_located("function" if is_function else "class", name, module, registered)
+
+
+def _built_in(module: Any, name: Any, is_function: bool) -> Any:
+    """Return what the closed table has under Keras's module and name: a class, or a function where one may stand."""
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        return None
+    if is_function and module in (None, "builtins"):
+        return registry.function(name)
+    found = registry.at(module, name) if module else None
+    if isinstance(found, types.FunctionType):
+        return found if is_function or registry.kind_of_module(module or "") in _OF_FUNCTIONS else None
+    return None if is_function else found
+
+
+_OF_FUNCTIONS = ("activations", "losses", "metrics")  # kinds in which Keras's files may name a function as a class
+
+
+def _by_bare_name(name: str) -> Any:
+    """Return the user's object of this name without its package: Keras up to 3.6 wrote functions so."""
+    own = registry.get_registered_object(name)
+    if own is not None or ">" in name:
+        return own
+    ends = [thing for key, thing in registry.get_custom_objects().items() if key.endswith(f">{name}")]
+    return ends[0] if len(ends) == 1 else None
+
+
+def _not_located(what: str, name: Any, module: Any, registered: Any) -> ConfigError:
+    if name == "Lambda":
+        return ConfigError(
             message(
-                f"Could not locate class {name!r}. It is neither a class of the library nor registered.",
-                received=f"module={module!r}, registered_name={registered!r}",
-                fix="decorate the class with `register_keras_serializable()`, or pass "
-                f"`custom_objects={{{name!r}: ...}}`. {did_you_mean(str(name), [*registry.names(kind or ''), *own_names])}",
+                "The model has a `Lambda` layer, which holds Python code: a risk of arbitrary code execution. Reading "
+                "a model never runs code.",
+                fix="write the layer as a class with a `call` method, decorate it with "
+                "`register_keras_serializable()`, and save the model again.",
             )
         )
-    return found
+    own_names = [*registry.get_custom_objects(), *registry.scoped_objects()]
+    kind = registry.kind_of_module(module) if isinstance(module, str) else None
+    return ConfigError(
+        message(
+            f"Could not locate {what} {name!r}. It is neither one of the library's nor registered.",
+            received=f"module={module!r}, registered_name={registered!r}",
+            fix=f"decorate the {what} with `register_keras_serializable()`, or pass "
+            f"`custom_objects={{{name!r}: ...}}`. {did_you_mean(str(name), [*registry.names(kind or ''), *own_names])}",
+        )
+    )
 
 
 def get(kind: str, identifier: Any, noun: str, custom_objects: dict[str, Any] | None = None) -> Any:
