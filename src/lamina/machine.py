@@ -7,12 +7,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lamina import config
+from lamina._version import __version__
 from lamina.errors import positive_integer
 
 _COMPILING = "/jax/core/compile/"
@@ -141,3 +144,28 @@ def compiling() -> Iterator[CompileClock]:
         # Someone may have cleared all listeners in between, and taking off one that is not there is an error.
         with contextlib.suppress(AssertionError, ValueError):
             jax.monitoring.unregister_event_duration_listener(clock.record)
+
+
+def report() -> list[tuple[str, str]]:
+    """Return what `lamina info` prints: pairs of a name and a text. Takes a second, for the rate is measured."""
+    config.place_compilation_cache()
+    names = ("jax", "jaxlib", "numpy", "optax", "h5py")
+    return [
+        ("lamina", __version__),
+        ("Python", platform.python_version()),
+        *((name, metadata.version(name)) for name in names),
+        ("system", f"{platform.system()} {platform.machine()}"),
+        ("processor", processor()),
+        ("cores for this process", str(cores())),
+        ("devices", ", ".join(f"{device.platform}:{device.number} ({device.kind})" for device in devices())),
+        ("compilation cache", _cache()),
+        ("float32 matrix product", f"{matmul_rate() / 1e9:,.0f} GFLOP/s"),
+    ]
+
+
+def _cache() -> str:
+    folder: str | None = jax.config.values["jax_compilation_cache_dir"]
+    if folder is None:
+        return f"off (LAMINA_CACHE={os.environ.get('LAMINA_CACHE', '')}); its folder would be {config.cache_folder()}"
+    files = [path.stat().st_size for path in Path(folder).glob("*") if path.is_file()]
+    return f"{folder} ({sum(files) / 1e6:.1f} MB in {len(files)} files)"
