@@ -112,6 +112,9 @@ def function(name: Any) -> Any | None:
         found = table.get(name) if isinstance(name, str) else None
         if isinstance(found, FunctionType):
             return found
+    for (_, own), found in _places.items():  # a name that stands for a class in strings, as "binary_accuracy" does
+        if own == name and isinstance(found, FunctionType):
+            return found
     return None
 
 

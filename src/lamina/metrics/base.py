@@ -268,6 +268,19 @@ def divide_no_nan(numerator: Array, denominator: Array) -> Array:
     return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))
 
 
+def same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Return both with a last axis of 1 where only one of them has it: `(batch,)` beside `(batch, 1)`.
+
+    Left alone they would broadcast to `(batch, batch)`.
+    """
+    true, pred = shape_of(y_true), shape_of(y_pred)
+    if (len(true), len(pred)) == (1, 2) and pred[-1] == 1:
+        return to_array(y_true)[:, None], y_pred
+    if (len(true), len(pred)) == (2, 1) and true[-1] == 1:
+        return y_true, to_array(y_pred)[:, None]
+    return y_true, y_pred
+
+
 def shape_of(value: Any) -> Shape:
     """Return the shape of an array, a spec or a nested list."""
     return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)

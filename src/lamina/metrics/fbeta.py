@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from lamina import config, registry
 from lamina._types import Array, Arrays, Shape
 from lamina.errors import invalid
-from lamina.metrics.base import Metric, shape_of, total_dtype
+from lamina.metrics.base import Metric, same_rank, shape_of, total_dtype
 from lamina.variables import to_array
 
 _AVERAGES = (None, "micro", "macro", "weighted")
@@ -64,11 +64,11 @@ class FBetaScore(Metric):
     def _build_for(self, *args: Any, **kwargs: Any) -> None:
         if not self._built:
             y_true, y_pred = (kwargs[n] if n in kwargs else args[i] for i, n in enumerate(("y_true", "y_pred")))
-            self._build(shape_of(y_true), shape_of(y_pred))
+            self._build(*map(shape_of, same_rank(y_true, y_pred)))
 
     def update(self, totals: Arrays, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Arrays:
         dtype = totals[0].dtype.name
-        true, scores = to_array(y_true, dtype), to_array(y_pred, dtype)
+        true, scores = same_rank(to_array(y_true, dtype), to_array(y_pred, dtype))
         if self.threshold is None:
             positive = (scores >= jnp.max(scores, axis=-1, keepdims=True)) & (jnp.abs(scores) > 1e-9)
         else:

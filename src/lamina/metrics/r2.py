@@ -10,8 +10,7 @@ import numpy as np
 from lamina import registry
 from lamina._types import Array, Arrays, Shape
 from lamina.errors import invalid
-from lamina.losses.base import squeeze_or_expand_to_same_rank
-from lamina.metrics.base import Metric, divide_no_nan, shape_of, total_dtype
+from lamina.metrics.base import Metric, divide_no_nan, same_rank, shape_of, total_dtype
 from lamina.variables import to_array
 
 _AGGREGATIONS = (None, "uniform_average", "variance_weighted_average")
@@ -79,16 +78,13 @@ class R2Score(Metric):
 
     def _build_for(self, *args: Any, **kwargs: Any) -> None:
         if not self._built:
-            shapes = [shape_of(kwargs[n] if n in kwargs else args[i]) for i, n in enumerate(("y_true", "y_pred"))]
-            short = min(shapes, key=len)
-            if {len(shape) for shape in shapes} == {1, 2} and max(shapes, key=len)[-1] == 1:
-                shapes[shapes.index(short)] = (*short, 1)  # (batch,) beside (batch, 1)
-            self._build(*shapes)
+            y_true, y_pred = (kwargs[n] if n in kwargs else args[i] for i, n in enumerate(("y_true", "y_pred")))
+            self._build(*map(shape_of, same_rank(y_true, y_pred)))
 
     def update(self, totals: Arrays, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Arrays:
         samples, deviations, total, residual, count = totals
         dtype = total.dtype.name
-        true, pred = squeeze_or_expand_to_same_rank(to_array(y_true, dtype), to_array(y_pred, dtype))
+        true, pred = same_rank(to_array(y_true, dtype), to_array(y_pred, dtype))
         weight = jnp.ones((), dtype) if sample_weight is None else to_array(sample_weight, dtype)
         weight = jnp.broadcast_to(weight[:, None] if weight.ndim == 1 else weight, true.shape)
         absent = weight == 0

@@ -1,6 +1,7 @@
 """Sums and means of values, and the mean of any function of targets and predictions."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -10,10 +11,10 @@ from lamina import config, registry, serialization
 from lamina._types import Array, Arrays, Config
 from lamina.errors import invalid
 from lamina.losses.base import squeeze_or_expand_to_same_rank
-from lamina.metrics.base import Metric, canonical, divide_no_nan, shape_of, total_dtype
+from lamina.metrics.base import Metric, canonical, divide_no_nan, same_rank, shape_of, total_dtype
 from lamina.variables import is_float, to_array
 
-_ACROSS_ROWS = ("circle",)  # losses with one value for each row that depends on the other rows
+_ACROSS_ROWS = ("circle", "dice", "tversky", "ctc")  # losses that look at more than one row at a time
 _TWO_BATCHES = (7, 11)  # sizes that no other axis of a result follows
 
 
@@ -162,28 +163,28 @@ class MeanMetricWrapper(Mean):
     @property
     def rowwise(self) -> bool:
         """Whether a row of `sample_weight` 0 counts as if it were absent: so for functions of the library."""
-        if not super().rowwise:
-            return False
-        if registry.home(type(self)) is not None and type(self) is not MeanMetricWrapper:
-            return True
-        return registry.at("keras.metrics", getattr(self._fn, "__name__", "")) is self._fn
+        return super().rowwise and _goes_by_row(self._fn)
 
     def is_rowwise(self, y_true: Any, y_pred: Any) -> bool:
         """Return whether the function gives one value for each row of these arrays or specs.
 
-        Only the shape of the result is looked at: a function that mixes rows and still returns one value for each
-        passes. What cannot be traced does not.
+        Of a user's function only the shape of the result is looked at: one that mixes rows and still returns a value
+        for each passes. What cannot be traced does not.
         """
         if self.rowwise:
-            return True
-        home = registry.home(self._fn)
-        if not super().rowwise or (home is not None and home[1] in _ACROSS_ROWS):
+            return self._reduces_no_rows(len(shape_of(y_pred)))
+        if not super().rowwise or getattr(self._fn, "__name__", "") == "circle":
             return False
         try:
             shapes = [self._result_shape(y_true, y_pred, batch) for batch in _TWO_BATCHES]
         except Exception:  # the user's function: it says why when the step runs it
             return False
         return all(shape[:1] == (batch,) for shape, batch in zip(shapes, _TWO_BATCHES, strict=True))
+
+    def _reduces_no_rows(self, rank: int) -> bool:
+        """Return whether the axis that a function reduces, if it says one, is not that of the batch."""
+        axis = self._fn_kwargs.get("axis")
+        return axis is None or rank == 0 or axis % rank != 0
 
     def _result_shape(self, y_true: Any, y_pred: Any, batch: int) -> tuple[int, ...]:
         types = [canonical(jnp.dtype(getattr(value, "dtype", "float32")).name) for value in (y_true, y_pred)]
@@ -196,8 +197,13 @@ class MeanMetricWrapper(Mean):
     def update(  # type: ignore[override]  # a mean takes values, its subclasses targets: as in Keras
         self, totals: Arrays, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> Arrays:
-        values = self._fn(y_true, y_pred, **self._fn_kwargs)
-        return super().update(totals, values, self._weight(y_true, y_pred, sample_weight, totals[0].dtype.name))
+        weight = self._weight(y_true, y_pred, sample_weight, totals[0].dtype.name)
+        if _goes_by_row(self._fn):
+            y_true, y_pred = same_rank(y_true, y_pred)
+            alone = len(shape_of(y_true)) == len(shape_of(y_pred)) == 1 and self._reduces_no_rows(1)
+            if alone and weight is not None and shape_of(weight):  # each row needs a value for its weight
+                y_true, y_pred = to_array(y_true)[:, None], to_array(y_pred)[:, None]
+        return super().update(totals, self._fn(y_true, y_pred, **self._fn_kwargs), weight)
 
     def _weight(self, y_true: Any, y_pred: Any, sample_weight: Any, dtype: str) -> Any:
         """Return the weights without what a mask on the predictions leaves out, or None if all count."""
@@ -215,6 +221,12 @@ class MeanMetricWrapper(Mean):
             "fn": _function_config(self._fn),
             **serialization.serialize(self._fn_kwargs),
         }
+
+
+def _goes_by_row(function: Any) -> bool:
+    """Return whether a function is one of the library that gives one value for each row."""
+    own = isinstance(function, FunctionType) and function.__module__.startswith(("lamina.losses.", "lamina.metrics."))
+    return own and function.__name__ not in _ACROSS_ROWS
 
 
 def _function_config(function: Any) -> Any:
