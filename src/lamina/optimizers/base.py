@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config, names, registry, serialization
+from lamina import config, initializers, names, registry, serialization
 from lamina._types import Array, Arrays, Config
 from lamina.errors import invalid
 from lamina.optimizers import arithmetic, checks, update
@@ -105,10 +105,10 @@ class Optimizer(serialization.Configurable):
         self.gradient_accumulation_steps = checks.accumulation(gradient_accumulation_steps, owner)
         self.built = False
         self._iterations = self._scalar(np.int32(0), "iteration")
-        self._learning_rate: Any = learning_rate
         if not callable(learning_rate):
-            number = checks.learning_rate(learning_rate, owner)
-            self._learning_rate = self._scalar(np.asarray(number, config.floatx()), "learning_rate")
+            number = np.asarray(checks.learning_rate(learning_rate, owner), config.floatx())
+            learning_rate = self._scalar(number, "learning_rate")
+        self._learning_rate: Any = learning_rate
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "_lock":
@@ -137,8 +137,6 @@ class Optimizer(serialization.Configurable):
     @property
     def _owner(self) -> str:
         return f"{type(self).__name__} optimizer `{self.name}`"
-
-    # --- variables ---
 
     @property
     def variables(self) -> list[Variable]:
@@ -224,9 +222,9 @@ class Optimizer(serialization.Configurable):
         """Each slot of the rule: a list with a variable for each trainable one, or one variable that all share."""
         return {name: getattr(self, attribute) for group in self._slot_groups() for name, attribute in group.items()}
 
-    def _make(self, value: Any, name: str | None, dtype: Any = None) -> Variable:
+    def _make(self, value: Any, name: str | None) -> Variable:
         with names.name_scope(self.name, self):
-            variable = Variable(value, dtype=dtype, trainable=False, name=name)
+            variable = Variable(value, trainable=False, name=name)
         self._track(variable)
         return variable
 
@@ -246,11 +244,9 @@ class Optimizer(serialization.Configurable):
     ) -> Variable:
         """Add a variable of a shape to the optimizer. `layout` is kept for Keras scripts."""
         self._check_super_called()
-        if isinstance(initializer, str) and initializer == "zeros":
-            initializer = jnp.zeros
-        initializer = serialization.get("initializers", initializer, "initializer")
+        start = initializers.get(initializer)
         with names.name_scope(self.name, self):
-            variable = Variable(initializer, shape, dtype, trainable=False, aggregation=aggregation, name=name)
+            variable = Variable(start, shape, dtype, trainable=False, aggregation=aggregation, name=name)
         self._track(variable)
         return variable
 
@@ -295,8 +291,6 @@ class Optimizer(serialization.Configurable):
     def assign_sub(self, variable: Variable, value: Any) -> None:
         """Subtract from a variable."""
         variable.assign_sub(value)
-
-    # --- a step ---
 
     def rule(self) -> Transformation:
         """Return the update rule: an `optax.GradientTransformationExtraArgs`, as those in `optimizers.rules`."""
@@ -443,8 +437,6 @@ class Optimizer(serialization.Configurable):
             for variable, average in zip(var_list, averages, strict=True):
                 if average is not None:
                     variable.assign(average)
-
-    # --- files ---
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set `variables` to arrays in the same order.

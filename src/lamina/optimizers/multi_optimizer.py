@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from lamina import registry, serialization
 from lamina._types import Arrays, Config
@@ -36,6 +36,11 @@ class OptimizerMap(serialization.Configurable):
     def optimizer_map(self) -> dict[str, Optimizer]:
         """The keys and their optimizers."""
         return self._optimizer_map
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the map that `get_config` described."""
+        return cls(**{name: serialization.deserialize(value) for name, value in config.items()})
 
     def values(self) -> list[Optimizer]:
         """Return the optimizers that have a key."""
