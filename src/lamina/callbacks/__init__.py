@@ -1,0 +1,26 @@
+"""Callbacks: what may look in on training, stop it, save it and report on it."""
+
+from lamina.callbacks.base import Callback
+from lamina.callbacks.callback_list import CallbackList
+from lamina.callbacks.checkpoint import ModelCheckpoint
+from lamina.callbacks.history import History
+from lamina.callbacks.logging import CSVLogger, LambdaCallback
+from lamina.callbacks.monitor import MonitorCallback
+from lamina.callbacks.progress import ProgbarLogger
+from lamina.callbacks.schedules import LearningRateScheduler, ReduceLROnPlateau
+from lamina.callbacks.stopping import EarlyStopping, TerminateOnNaN
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "MonitorCallback",
+    "ProgbarLogger",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]
