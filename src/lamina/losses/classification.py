@@ -102,10 +102,7 @@ def sparse_categorical_crossentropy(
         InvalidArgumentError: If the shapes do not belong together.
     """
     y_pred = as_floats(y_pred)
-    y_true = _labels(y_true, y_pred, axis)
-    if y_true.shape != y_pred.shape[:-1] or not y_pred.ndim:
-        fix = "for one-hot targets use `categorical_crossentropy`; labels are integers, one for each sample."
-        raise _different_shapes(y_true, y_pred, fix, " up until the last dimension")
+    y_true = _checked_labels(y_true, y_pred, axis)
     if ignore_class is not None:
         valid = y_true != ignore_class
         y_pred = jnp.where(jnp.expand_dims(valid, axis), y_pred, 1)  # whatever stands there gets no gradient
@@ -124,6 +121,14 @@ def _labels(y_true: ArrayLike, y_pred: Array, axis: int) -> Array:
     labels = jnp.asarray(y_true)
     if labels.ndim == y_pred.ndim and labels.ndim and labels.shape[axis] == 1:
         return jnp.squeeze(labels, axis)
+    return labels
+
+
+def _checked_labels(y_true: ArrayLike, y_pred: Array, axis: int) -> Array:
+    labels = _labels(y_true, y_pred, axis)
+    if labels.shape != y_pred.shape[:-1] or not y_pred.ndim:
+        fix = "for one-hot targets use `categorical_crossentropy`; labels are integers, one for each sample."
+        raise _different_shapes(labels, y_pred, fix, " up until the last dimension")
     return labels
 
 
@@ -223,7 +228,8 @@ def categorical_generalized_cross_entropy(y_true: ArrayLike, y_pred: ArrayLike, 
     Shapes: labels `(batch, ...)`, predictions `(batch, ..., classes)`, result `(batch, ...)`.
     """
     y_pred = as_floats(y_pred)
-    named = jax.nn.one_hot(jnp.asarray(y_true).astype("int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+    labels = _checked_labels(y_true, y_pred, -1)
+    named = jax.nn.one_hot(labels.astype("int32"), y_pred.shape[-1], dtype=y_pred.dtype)
     return (1 - jnp.power(jnp.sum(y_pred * named, axis=-1), q)) / q
 
 
