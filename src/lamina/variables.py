@@ -4,6 +4,7 @@ Outside a compiled step a variable holds its array. While a step is traced, the 
 model to a traced array, so that layers read and assign as usual and nothing leaks out of the trace.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +33,7 @@ class _Frame:
 
 _frame: ContextVar[_Frame | None] = ContextVar("frame", default=None)
 _autocast: ContextVar[Any] = ContextVar("autocast", default=None)
+_guard: ContextVar[Callable[[str, int], None] | None] = ContextVar("guard", default=None)
 
 
 def standardize_dtype(dtype: Any) -> str:
@@ -143,6 +145,9 @@ class Variable:
                     received=f"shape={shape} for variable path='{self.path}'",
                 )
             name = standardize_dtype(dtype)
+            guard = _guard.get()
+            if guard is not None:
+                guard(self.path, math.prod(shape) * jnp.dtype(name).itemsize)
             return to_array(initializer(shape, dtype=name), name)
 
     @property
@@ -374,6 +379,16 @@ def isolated() -> Iterator[None]:
         yield
     finally:
         _frame.reset(token)
+
+
+@contextmanager
+def guarded(guard: Callable[[str, int], None]) -> Iterator[None]:
+    """Call `guard(path, bytes)` before a variable made inside the block is filled: it may raise to prevent that."""
+    token = _guard.set(guard)
+    try:
+        yield
+    finally:
+        _guard.reset(token)
 
 
 @contextmanager
