@@ -4,6 +4,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+# Keras's (module, class name) of an operation to the function: what a file may name.
+OPERATIONS: dict[tuple[str, str], Callable[..., Any]] = {}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -48,6 +51,7 @@ def operation(module: str, class_name: str | None = None) -> Callable[[Callable[
 
         name = class_name or "".join(part.capitalize() for part in function.__name__.strip("_").split("_"))
         call.keras_place = (module, name)  # type: ignore[attr-defined]
+        OPERATIONS[module, name] = call
         return call
 
     return decorate
