@@ -6,7 +6,7 @@ from unit.callback_fakes import Model, Optimizer, fit
 
 from lamina import callbacks, errors
 from lamina.callbacks import base
-from lamina.callbacks.callback_list import plain
+from lamina.callbacks.base import plain
 
 
 class Recorder(callbacks.Callback):

@@ -109,7 +109,7 @@ def test_attributes_of_ones_own_and_nothing_at_all_may_be_given():
 
 
 def test_a_slip_in_the_name_of_a_hook_is_refused():
-    with pytest.raises(TypeError, match="on_epoch_ends.*\n.*`on_epoch_end`"):
+    with pytest.raises(TypeError, match=r"on_epoch_ends.*\n.*`on_epoch_end`"):
         callbacks.LambdaCallback(on_epoch_ends=print)
     config.set_strict(False)
     try:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from unit.callback_fakes import Metric, MetricGroup, Model, fit
 
-from lamina import callbacks, config, errors, ops
+from lamina import callbacks, config, errors
+from lamina.ops.arithmetic import greater, less
 
 
 @pytest.fixture
@@ -40,17 +41,17 @@ MODEL_METRICS = [
 @pytest.mark.parametrize(
     ("monitor", "mode", "operation"),
     [
-        ("val_mse", "max", ops.greater),
-        ("val_accuracy", "min", ops.less),
-        ("loss", "auto", ops.less),
-        ("val_loss", "auto", ops.less),
-        ("val_mse", "auto", ops.less),
-        ("accuracy", "auto", ops.greater),
-        ("val_auc", "auto", ops.greater),
-        ("hinge", "auto", ops.less),
-        ("digits_accuracy", "auto", ops.greater),
-        ("val_digits_mse", "auto", ops.less),
-        ("val_digits_loss", "auto", ops.less),
+        ("val_mse", "max", greater),
+        ("val_accuracy", "min", less),
+        ("loss", "auto", less),
+        ("val_loss", "auto", less),
+        ("val_mse", "auto", less),
+        ("accuracy", "auto", greater),
+        ("val_auc", "auto", greater),
+        ("hinge", "auto", less),
+        ("digits_accuracy", "auto", greater),
+        ("val_digits_mse", "auto", less),
+        ("val_digits_loss", "auto", less),
     ],
 )
 def test_the_better_direction_comes_from_the_mode_or_from_the_metric(monitor, mode, operation):
@@ -239,6 +240,6 @@ def test_an_error_instead_of_a_stop_skips_the_end_of_training():
     both = callbacks.CallbackList(
         [callbacks.TerminateOnNaN(raise_error=True), callbacks.LambdaCallback(on_train_end=ends.append)], model=Model()
     )
-    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered at batch 0. Loss value: nan"):
+    with pytest.raises(RuntimeError, match=r"NaN or Inf loss encountered at batch 0. Loss value: nan"):
         fit(both, losses(np.nan))
     assert ends == []

@@ -43,6 +43,23 @@ def records_only(callback: Any, name: str) -> bool:
     return not overrides(callback, name) or getattr(getattr(callback, name), "_is_passive", False) is True
 
 
+def plain(logs: Logs | None) -> Logs:
+    """Return logs with their names in order, as Keras has them, nested ones laid flat, and numbers as floats."""
+    values: Logs = {}
+    for name in sorted(logs or ()):
+        value = logs[name]  # type: ignore[index] # empty logs have no names
+        if isinstance(value, dict):
+            values.update(plain(value))
+        elif type(value) is float or isinstance(value, str) or getattr(value, "ndim", 0) != 0:
+            values[name] = value
+        else:
+            try:
+                values[name] = float(value)
+            except (TypeError, ValueError):
+                values[name] = value
+    return values
+
+
 @registry.export("callbacks")
 class Callback:
     """Base of what looks in on `fit`, `evaluate` and `predict`. Override the hooks that you need.

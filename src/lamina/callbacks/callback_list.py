@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lamina import registry
-from lamina.callbacks.base import BATCH_HOOKS, HOOKS, RUN_HOOKS, Callback, Logs, overrides, records_only
+from lamina.callbacks.base import BATCH_HOOKS, HOOKS, RUN_HOOKS, Callback, Logs, overrides, plain, records_only
 from lamina.callbacks.console import screen
 from lamina.callbacks.history import History
 from lamina.callbacks.progress import ProgbarLogger
@@ -188,23 +188,6 @@ class CallbackList(Callback):
 
     def _on_block_end(self, step: int, logs: Callable[[], Logs]) -> None:
         self.on_block_end(step, logs)
-
-
-def plain(logs: Logs | None) -> Logs:
-    """Return logs with their names in order, as Keras has them, nested ones laid flat, and numbers as floats."""
-    values: Logs = {}
-    for name in sorted(logs or ()):
-        value = logs[name]  # type: ignore[index] # empty logs have no names
-        if isinstance(value, dict):
-            values.update(plain(value))
-        elif type(value) is float or isinstance(value, str) or getattr(value, "ndim", 0) != 0:
-            values[name] = value
-        else:
-            try:
-                values[name] = float(value)
-            except (TypeError, ValueError):
-                values[name] = value
-    return values
 
 
 def _listens(callback: Any, hook: str) -> bool:

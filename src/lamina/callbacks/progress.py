@@ -8,7 +8,7 @@ import numpy as np
 
 from lamina import registry
 from lamina.callbacks import console
-from lamina.callbacks.base import Callback, Logs, passive
+from lamina.callbacks.base import Callback, Logs, passive, plain
 from lamina.callbacks.console import screen
 from lamina.errors import invalid
 
@@ -125,7 +125,7 @@ class ProgbarLogger(Callback):
         if not self._live() or time.perf_counter() < self._look:
             return
         if not validating:
-            self._logs = logs()
+            self._logs = plain(logs())
         now = time.perf_counter()
         if self._anchor is None:
             self._anchor = (now, step)  # the first dispatch holds the compilation: no measure of speed
