@@ -260,6 +260,23 @@ def test_float64_and_integers_become_float32():
     assert losses.mean_absolute_percentage_error(np.int32([[0]]), np.int32([[1]])).dtype == "float32"
 
 
+@pytest.mark.parametrize("name", sorted(SPARSE))
+def test_labels_are_not_rounded_by_a_loss_of_low_precision(name):
+    labels = np.array([257, 301, 999])  # bfloat16 knows no odd number above 256
+    y_pred = np.full((3, 1000), 1e-4, "float32")
+    y_pred[np.arange(3), labels] = 0.9
+    assert float(CLASSES[name](dtype="bfloat16")(labels, y_pred)) < 0.2
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "float32"])
+def test_labels_of_every_type_name_the_same_classes(dtype):
+    y_pred = RNG.uniform(0.1, 0.9, (4, 3))
+    loss = losses.SparseCategoricalCrossentropy(ignore_class=2)
+    labels = np.array([0, 1, 2, 1])
+    assert float(loss(labels.astype(dtype), y_pred)) == float(loss(labels, y_pred))
+    losses.sparse_categorical_crossentropy(labels.astype(dtype), y_pred, ignore_class=-1)
+
+
 # --- weights, masks, reductions ------------------------------------------------------------------------------------
 
 VALUES = np.float32([1.0, 2.0, 3.0, 4.0])

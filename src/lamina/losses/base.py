@@ -170,6 +170,7 @@ class Loss(serialization.Configurable):
     """
 
     _beyond_keras: tuple[str, ...] = ("dtype",)  # arguments that Keras's configs leave out
+    _labels_stay_integers = False  # as floats of low precision, labels would become other labels
 
     def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None):
         self.name = name or names.auto_name(type(self).__name__)
@@ -196,10 +197,16 @@ class Loss(serialization.Configurable):
         Shapes: targets and predictions `(batch, ...)`; weights and mask `(batch,)` or that of the values.
         """
         mask = both(getattr(y_pred, "_keras_mask", None), mask)
-        y_pred, y_true = to_arrays(y_pred, self.dtype), to_arrays(y_true, self.dtype)
+        y_pred, y_true = to_arrays(y_pred, self.dtype), self._targets(y_true)
         values = self.call(y_true, y_pred)
         mask = both(mask, self.valid_entries(y_true, y_pred, values))
         return reduce_weighted_values(values, sample_weight, mask, self.reduction, self.dtype)
+
+    def _targets(self, y_true: Any) -> Any:
+        if self._labels_stay_integers:
+            labels = jnp.asarray(y_true)
+            return labels.astype("int32" if jnp.issubdtype(labels.dtype, jnp.integer) else self.dtype)
+        return to_arrays(y_true, self.dtype)
 
     def per_sample(self, y_true: Any, y_pred: Any) -> bool:
         """Return whether each sample has values of its own, so that a mask of rows can leave one out.
@@ -207,9 +214,7 @@ class Loss(serialization.Configurable):
         A loss that makes one number of a whole batch, as `Dice` does, has not: a padded row would change it.
         """
         first = jax.tree.leaves(y_pred)[0]
-        values = jax.eval_shape(
-            lambda t, p: self.call(to_arrays(t, self.dtype), to_arrays(p, self.dtype)), y_true, y_pred
-        )
+        values = jax.eval_shape(lambda t, p: self.call(self._targets(t), to_arrays(p, self.dtype)), y_true, y_pred)
         return bool(values.shape[:1] == first.shape[:1] and values.ndim)
 
     def get_config(self) -> Config:

@@ -119,6 +119,8 @@ def sparse_categorical_crossentropy(
 def _labels(y_true: ArrayLike, y_pred: Array, axis: int) -> Array:
     """Return the labels without the axis of size 1 that a column of labels has."""
     labels = jnp.asarray(y_true)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        labels = labels.astype("int32")  # an unsigned type has no -1 to be ignored
     if labels.ndim == y_pred.ndim and labels.ndim and labels.shape[axis] == 1:
         return jnp.squeeze(labels, axis)
     return labels
@@ -297,6 +299,7 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
     """
 
     _beyond_keras = ("dtype", "axis")
+    _labels_stay_integers = True
 
     def __init__(
         self,
@@ -448,6 +451,8 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
     Raises:
         InvalidArgumentError: If q is not between 0 and 1.
     """
+
+    _labels_stay_integers = True
 
     def __init__(
         self,
