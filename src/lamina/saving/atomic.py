@@ -1,0 +1,114 @@
+"""Writing a file so that nothing is lost: the old one stays whole until the new one is on the disk."""
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from lamina.errors import message
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; at the end of the block it takes the place of `path`, in one step.
+
+    Whatever fails inside the block, Ctrl-C included, `path` is left as it was and the temporary file is removed. What
+    has been replaced is on the disk: the data and the folder are flushed.
+
+    Raises:
+        OSError: If the folder is missing or closed to writing, `path` is a folder, or the disk is full.
+    """
+    target = os.path.realpath(path)  # a link stays a link: the file behind it is replaced
+    folder, name = os.path.split(target)
+    temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(6)}.tmp")
+    try:
+        _check(target, folder, path)
+        # Not `tempfile`: its files are closed to everyone else, whatever the user's umask says.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            os.chmod(temporary, os.stat(target).st_mode & 0o7777)
+        os.replace(temporary, target)
+    except OSError as error:
+        _remove(temporary)
+        raise _explained(error, path) from error
+    except BaseException:
+        _remove(temporary)
+        raise
+    _flush_folder(folder)
+
+
+def write(path: str, data: bytes | memoryview) -> None:
+    """Write `data` to `path` in one step: all of it, or nothing is changed."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _check(target: str, folder: str, path: str) -> None:
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+
+
+def _remove(temporary: str) -> None:
+    with suppress(OSError):
+        os.unlink(temporary)
+
+
+def _flush_folder(folder: str) -> None:
+    """Flush the folder, so that the new name too outlives a power cut. Not every system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _explained(error: OSError, path: str) -> OSError:
+    """Return an error of the same kind and number that says what is left and what to do."""
+    kept = "The file that was there is unchanged." if os.path.exists(path) else "No file was written."
+    fixes: dict[int | None, str] = {
+        errno.ENOENT: f"make the folder first: `os.makedirs({os.path.dirname(path) or '.'!r}, exist_ok=True)`.",
+        errno.EISDIR: f"name a file inside the folder, e.g. {os.path.join(path, 'model.keras')!r}.",
+        errno.EACCES: "choose a folder that you may write to, or change its permissions.",
+        errno.EROFS: "choose a folder on a disk that may be written to.",
+        errno.ENAMETOOLONG: "choose a shorter file name.",
+    }
+    fixes[errno.EPERM] = fixes[errno.EACCES]
+    fixes.update(dict.fromkeys(_FULL, "free some space, raise the limit, or save to another disk."))
+    problem = f"Cannot write the file: {error.strerror or error}. {kept}"
+    text = message(problem, fix=fixes.get(error.errno))
+    return type(error)(error.errno, text, path) if error.errno is not None else type(error)(text)
+
+
+def confirmed(path: Any, overwrite: bool, ask: Callable[[str], str] = input) -> bool:
+    """Return whether `path` may be written: yes if it is free or `overwrite`; else the user at a terminal decides.
+
+    Raises:
+        FileExistsError: If nobody can be asked.
+    """
+    if overwrite or not os.path.exists(path):
+        return True
+    import sys
+
+    if not (sys.stdin is not None and sys.stdin.isatty()):
+        raise FileExistsError(
+            errno.EEXIST,
+            message("The file exists, and `overwrite=False`.", fix="pass `overwrite=True`, or choose another name."),
+            str(path),
+        )
+    answer = ask(f"[WARNING] {path} already exists - overwrite? [y/n]").strip().lower()
+    while answer not in ("y", "n"):
+        answer = ask('Enter "y" (overwrite) or "n" (cancel).').strip().lower()
+    return answer == "y"

@@ -1,0 +1,312 @@
+"""Weights in HDF5: written in memory, read with suspicion. A file is data here and may never reach outside itself."""
+
+import io
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina._types import Numpy
+from lamina.errors import FileFormatError, InvalidArgumentError, message
+from lamina.variables import Variable
+
+# A dataset beyond this size must be backed by bytes in the file: one that declares more than a hundred times of what
+# it holds is a bomb.
+_BOMB_FLOOR = 64 << 20
+_BOMB_RATIO = 100
+_CHUNK = 4 << 20  # bytes under one checksum
+_COMPACT = 4096  # an array of up to so many bytes lives in the header, which has a checksum of its own
+_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # those that are part of HDF5: no plugin is ever loaded
+_OLD_ROOT = "_layer_checkpoint_dependencies"  # what Keras 2.13 called "layers"
+_H5_ERRORS = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, AttributeError, IndexError)
+
+
+@dataclass(slots=True)
+class Group:
+    """What one part of a model keeps: its path in the file, its arrays by name, and what is said about it."""
+
+    path: str
+    arrays: Mapping[str, Any]
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def image(groups: Iterable[Group], checksums: bool) -> bytes:
+    """Return an HDF5 file, as bytes, with each group's arrays at `<path>/vars/<name>`.
+
+    It is made in memory, so that a full disk cannot catch HDF5 in the middle of a write.
+
+    Args:
+        groups: What to write.
+        checksums: Whether HDF5 guards data and structure: then a reader, Keras too, notices every flipped bit. A zip
+            archive has checksums of its own.
+    """
+    import h5py
+
+    version = ("v110", "v110") if checksums else None  # from 1.10 on the structure too has checksums
+    with h5py.File("weights", "w", driver="core", backing_store=False, libver=version) as file:
+        for group in groups:
+            place = file.create_group(f"{group.path}/vars" if group.path else "vars")
+            for key, text in group.attributes.items():
+                place.attrs[key] = text
+            for name, value in group.arrays.items():
+                _put(place, name, np.asarray(value), checksums)
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _put(place: Any, name: str, array: Numpy, checksums: bool) -> None:
+    import h5py
+
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise FileFormatError(
+            message(
+                "Only arrays of numbers can be saved.",
+                owner=f"`save_own_variables`, entry {name!r} of {place.name}",
+                received=f"dtype {array.dtype}",
+            )
+        )
+    marked = array.dtype.name == "bfloat16"
+    if marked:
+        array = array.view("V2")
+    if not checksums or array.size == 0:
+        dataset = place.create_dataset(name, data=array)
+    elif array.nbytes > _COMPACT:
+        row = array.nbytes // array.shape[0]
+        chunk = (min(array.shape[0], max(1, _CHUNK // row)), *array.shape[1:])
+        dataset = place.create_dataset(name, data=array, chunks=chunk, fletcher32=True)
+    else:
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_layout(h5py.h5d.COMPACT)
+        space = h5py.h5s.create_simple(array.shape) if array.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+        kind = h5py.h5t.py_create(array.dtype, logical=True)
+        low = h5py.h5d.create(place.id, name.encode(), kind, space, layout)
+        low.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(array))
+        dataset = h5py.Dataset(low)
+    if marked:
+        dataset.attrs["dtype"] = "bfloat16"
+
+
+@dataclass(slots=True)
+class Entry:
+    """An array in a file that has been looked at but not read."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    source: str
+    _dataset: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the array in memory."""
+        return math.prod(self.shape) * int(self._dataset.dtype.itemsize)
+
+    def read(self) -> Numpy:
+        """Return the array.
+
+        Raises:
+            FileFormatError: If its bytes are damaged.
+        """
+        with _damaged(self.source, self.path):
+            array = np.empty(self.shape, self._dataset.dtype)
+            if array.size:
+                self._dataset.read_direct(array) if array.ndim else array.__setitem__((), self._dataset[()])
+        if self.dtype == "bfloat16":
+            import ml_dtypes
+
+            return array.view(ml_dtypes.bfloat16)
+        return array
+
+
+class WeightsFile:
+    """The groups of a weights file, or of several shards, looked through but not read.
+
+    Attributes:
+        source: What to call the file in an error.
+        groups: Path of a part to its arrays by name, e.g. `groups["layers/dense"]["0"]`.
+        attributes: Path of a part to what is said about it, e.g. `{"name": "dense_3"}`.
+        nbytes: Bytes of all arrays together.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.groups: dict[str, dict[str, Entry]] = {}
+        self.attributes: dict[str, dict[str, str]] = {}
+        self.nbytes = 0
+
+    def _add(self, file: Any) -> None:
+        """Look through a file. Only plain groups and arrays are let in: no link, no data from elsewhere."""
+        stack, seen = [("", file)], set()
+        while stack:
+            path, group = stack.pop()
+            if group.id in seen:
+                raise self._refused(path, "a group that contains itself")
+            seen.add(group.id)
+            for name in group:
+                place = f"{path}/{name}" if path else name
+                item = self._item(group, name, place)
+                if not hasattr(item, "dtype"):
+                    stack.append((place, item))
+                    if name == "vars":
+                        self._announce(path, item)
+                elif place.rpartition("/")[0].rpartition("/")[2] == "vars":
+                    self._enter(path.rpartition("/")[0], name, self._entry(place, item))
+
+    def _item(self, group: Any, name: str, place: str) -> Any:
+        import h5py
+
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise self._refused(place, f"a link to another place ({type(link).__name__})")
+        item = group[name]
+        if not isinstance(item, h5py.Group | h5py.Dataset):
+            raise self._refused(place, f"something else than a group or an array ({type(item).__name__})")
+        return item
+
+    def _announce(self, path: str, group: Any) -> None:
+        known = self.attributes.setdefault(_normal(path), {})
+        for key in ("name", "class_name"):
+            value = group.attrs.get(key)
+            if isinstance(value, str | bytes):
+                known[key] = value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+    def _enter(self, path: str, name: str, entry: Entry) -> None:
+        arrays = self.groups.setdefault(_normal(path), {})
+        if name in arrays:
+            raise self._refused(entry.path, "an array that is there twice")
+        arrays[name] = entry
+        self.nbytes += entry.nbytes
+
+    def _entry(self, place: str, dataset: Any) -> Entry:
+        import h5py
+
+        layout = dataset.id.get_create_plist()
+        if layout.get_external_count():
+            raise self._refused(place, "an external Dataset: data in another file")
+        if layout.get_layout() == h5py.h5d.VIRTUAL:
+            raise self._refused(place, "a virtual Dataset: data in another file")
+        filters = {layout.get_filter(i)[0] for i in range(layout.get_nfilters())}
+        if filters - set(_FILTERS):
+            raise self._refused(
+                place, f"an array that only a plugin could read (filter {min(filters - set(_FILTERS))})"
+            )
+        dtype = self._dtype(place, dataset)
+        shape = dataset.shape
+        if shape is None:
+            raise self._refused(place, "an array without a shape")
+        stored, declared = dataset.id.get_storage_size(), math.prod(shape) * dataset.dtype.itemsize
+        if declared > _BOMB_FLOOR and declared > _BOMB_RATIO * stored:
+            raise self._refused(place, f"a shape bomb: it declares {declared:,} bytes and holds {stored:,}")
+        chunks = math.prod(
+            -(-size // chunk) for size, chunk in zip(shape, dataset.chunks or shape, strict=True) if chunk
+        )
+        if (stored < declared and 1 not in filters) or (dataset.chunks and dataset.id.get_num_chunks() < chunks):
+            raise self._refused(place, f"an array that is not whole: {stored:,} of its {declared:,} bytes are there")
+        return Entry(place, tuple(shape), dtype, self.source, dataset)
+
+    def _dtype(self, place: str, dataset: Any) -> str:
+        found = dataset.dtype
+        if found.kind == "V" and found.itemsize == 2 and found.fields is None:
+            said = dataset.attrs.get("dtype")
+            if said in ("bfloat16", b"bfloat16"):
+                return "bfloat16"
+        if found.kind not in "fiub" or found.itemsize > 8:
+            raise self._refused(place, f"an array that holds no plain numbers ({found})")
+        return str(found.name)
+
+    def _refused(self, place: str, what: str) -> FileFormatError:
+        return FileFormatError(
+            message(
+                f"Not allowed: H5 file with {what}, at `/{place}`.",
+                owner=self.source,
+                fix="load only files that Keras or lamina wrote, and that came to you unchanged.",
+            )
+        )
+
+
+def _normal(path: str) -> str:
+    return path.replace(_OLD_ROOT, "layers") if _OLD_ROOT in path else path
+
+
+@contextmanager
+def opened(files: "Mapping[str, str | io.BytesIO]", source: str) -> Iterator[WeightsFile]:
+    """Open one weights file, or the shards of one, for the length of the block.
+
+    Args:
+        files: Names for errors to paths or contents.
+        source: What to call all of it.
+
+    Raises:
+        FileFormatError: If one is no HDF5 file, is damaged, or holds what must not be read.
+    """
+    import h5py
+
+    found = WeightsFile(source)
+    with ExitStack() as stack:
+        for name, place in files.items():
+            with _damaged(name, None):
+                options = {} if isinstance(place, io.BytesIO) else {"locking": False}
+                file = stack.enter_context(h5py.File(place, "r", **options))
+                found._add(file)
+        yield found
+
+
+@contextmanager
+def _damaged(source: str, place: str | None) -> Iterator[None]:
+    """Turn what HDF5 raises into one error that names the file and the place in it."""
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except (*_H5_ERRORS, MemoryError) as error:
+        where = f" at `/{place}`" if place else ""
+        raise FileFormatError(
+            message(
+                f"The weights{where} cannot be read: {_first_line(error)}",
+                owner=source,
+                fix="the file is damaged, cut short or no HDF5 file: take an earlier copy, or save the model again.",
+            )
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error.args[0]) if error.args else repr(error)).split("\n")[0][:200]
+
+
+def converted(array: Numpy, variable: Variable) -> Numpy:
+    """Return numbers from a file in the type of a variable.
+
+    Raises:
+        InvalidArgumentError: If a number does not fit into that type: too large, or not whole.
+    """
+    target = jnp.dtype(variable._dtype)
+    if array.dtype == target:
+        return array
+    with np.errstate(all="ignore"):
+        cast = array.astype(target)
+        fits = True
+        if target.kind in "iub":
+            fits = bool(np.array_equal(cast.astype(array.dtype), array))
+        elif array.dtype.kind not in "iub":
+            fits = bool(np.array_equal(np.isinf(cast), np.isinf(array)))
+    if not fits:
+        raise InvalidArgumentError(
+            f"the numbers of `{variable.path}` do not fit into its type {target.name}; the file has {array.dtype.name}."
+        )
+    return cast
+
+
+def signature(path: str) -> bytes:
+    """Return the first bytes of a file, to tell what it is."""
+    with open(path, "rb") as file:
+        return file.read(16)
+
+
+def is_hdf5(path: str) -> bool:
+    """Return whether a file begins as an HDF5 file does."""
+    return os.path.isfile(path) and signature(path).startswith(b"\x89HDF\r\n\x1a\n")

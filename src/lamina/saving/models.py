@@ -1,0 +1,217 @@
+"""Whole models to `.keras` files and back."""
+
+import io
+import os
+import warnings
+from typing import IO, Any
+
+from lamina import registry, serialization, variables
+from lamina._types import Config
+from lamina.errors import FileFormatError, invalid, message
+from lamina.layers.parts import Parts
+from lamina.saving import archive, atomic, hdf5, weights
+from lamina.saving.paths import LEGACY, MissingFileError, as_path, not_what_it_says, source_of
+
+_ROOM = 64 << 20  # bytes that a model may hold beside what its file has: seeds, metrics, slots not yet used
+_TIMES = 4  # and how often the file's own weights: an optimizer that was not built has slots only once it is loaded
+
+
+def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
+    """Write a model, its compile arguments and the state of its optimizer to a `.keras` file.
+
+    The file is written in one step: if anything fails, a file that was there is unchanged.
+
+    Args:
+        model: The model.
+        filepath: A path that ends in `.keras`, a folder if `zipped=False`, or an open file.
+        overwrite: Whether to replace a file without asking. False asks at a terminal, and raises elsewhere.
+        zipped: False writes a folder with the three parts instead of one file.
+        **kwargs: Only to say that arguments of Keras 2 are gone.
+
+    Raises:
+        InvalidArgumentError: If the path has another ending, or an argument is unknown.
+        FileFormatError: If a layer cannot be described, e.g. because it holds a `lambda`.
+        OSError: If the file cannot be written.
+    """
+    _refuse_old_arguments(filepath, kwargs)
+    if hasattr(filepath, "write"):
+        _write(model, filepath)
+        return
+    path = as_path(filepath)
+    _check_ending(path, zipped)
+    if not atomic.confirmed(path, overwrite):
+        return
+    if zipped is False:
+        _write_folder(model, path)
+        return
+    with atomic.replacing(path) as file:
+        _write(model, file)
+
+
+def _refuse_old_arguments(filepath: Any, kwargs: dict[str, Any]) -> None:
+    kwargs.pop("include_optimizer", None)
+    if kwargs.pop("save_format", None):
+        raise invalid(
+            "The `save_format` argument is deprecated in Keras 3.",
+            fix="remove it and pass a path that ends in `.keras`.",
+        )
+    if kwargs:
+        raise invalid(f"The following argument(s) are not supported: {list(kwargs)}")
+
+
+def _check_ending(path: str, zipped: bool | None) -> None:
+    if zipped is False:
+        if path.endswith(".keras"):
+            raise invalid(
+                "With `zipped=False` a folder is written, and its name should not end in `.keras`.",
+                received=f"filepath={path}",
+            )
+    elif not path.endswith(".keras"):
+        old = " The HDF5 format of Keras 2 is read but not written." if path.endswith(LEGACY) else ""
+        raise invalid(
+            f"Invalid filepath extension for saving.{old}",
+            received=f"filepath={path}",
+            fix=f"name it {os.path.splitext(path)[0] + '.keras'!r}; for the weights alone use `save_weights`.",
+        )
+
+
+def _parts(model: Any) -> tuple[Config, bytes]:
+    if not isinstance(model, Parts):
+        raise invalid("Only a model can be saved.", received=repr(model)[:80])
+    if not model.built:
+        warnings.warn(
+            "You are saving a model that has not yet been built. It might not contain any weights yet. Build it first "
+            "by calling it on some data.",
+            stacklevel=4,
+        )
+    return serialization.serialize_shared(model), hdf5.image(weights.groups(model), checksums=False)
+
+
+def _write(model: Any, file: IO[bytes]) -> None:
+    archive.write(file, *_parts(model))
+
+
+def _write_folder(model: Any, path: str) -> None:
+    config, image = _parts(model)
+    os.makedirs(path, exist_ok=True)
+    for name, data in (*archive.documents(config), (archive.WEIGHTS, image)):
+        atomic.write(os.path.join(path, name), data)
+
+
+def load_model(
+    filepath: Any, custom_objects: dict[str, Any] | None = None, compile: bool = True, safe_mode: bool = True
+) -> Any:
+    """Return the model that a `.keras` file of lamina or Keras 3 holds.
+
+    Reading runs nothing that the file says: a class or function must be in the library, be registered, or be among
+    `custom_objects`. A file is refused before it makes the machine run out of memory.
+
+    Args:
+        filepath: Path of a `.keras` file, of a folder written with `zipped=False`, of an `.h5` file, or an open file.
+        custom_objects: Names to classes and functions of yours, beside the registered ones.
+        compile: Whether to compile the model as it was, with the state of its optimizer.
+        safe_mode: Kept for Keras scripts. Code in a file is never run, whatever it says.
+
+    Raises:
+        FileFormatError: If the file is missing, damaged, no model, or holds what must not be loaded.
+    """
+    del safe_mode
+    if hasattr(filepath, "read"):
+        return _from_archive(archive.read(filepath, "the open file"), "the open file", custom_objects, compile)
+    path = as_path(filepath)
+    source = source_of(path)
+    if os.path.isdir(path):
+        return _from_archive(_read_folder(path), source, custom_objects, compile)
+    if path.endswith(LEGACY):
+        from lamina.saving import legacy
+
+        return legacy.load_model(path, custom_objects, compile)
+    if not path.endswith(".keras"):
+        raise invalid(
+            f"File format not supported: filepath={path}.",
+            fix="pass the path of a `.keras` file; for the weights alone use `model.load_weights`.",
+        )
+    return _from_archive(open_archive(path), source, custom_objects, compile)
+
+
+def open_archive(path: str, config: bool = True) -> archive.Archive:
+    """Return what the `.keras` file at a path holds; see `archive.read`."""
+    if not os.path.exists(path):
+        raise MissingFileError(
+            message(
+                f"File not found: filepath={path}. Please ensure the file is an accessible `.keras` zip file.",
+                received=f"working folder {os.getcwd()!r}",
+            )
+        )
+    if not archive.begins_as_zip(hdf5.signature(path)):
+        raise not_what_it_says(path, "a `.keras` zip file")
+    with open(path, "rb") as file:
+        return archive.read(file, source_of(path), config)
+
+
+def _read_folder(path: str) -> archive.Archive:
+    places = [os.path.join(path, name) for name in (archive.CONFIG, archive.WEIGHTS)]
+    if not all(os.path.isfile(place) for place in places):
+        raise MissingFileError(
+            message(
+                f"File not found: filepath={path} is a folder without `{archive.CONFIG}` and `{archive.WEIGHTS}`. "
+                "Please ensure the file is an accessible `.keras` zip file.",
+                fix="pass the path of the file inside the folder.",
+            )
+        )
+    with open(places[0], "rb") as config, open(places[1], "rb") as image:
+        return archive.Archive(archive.parsed(config.read(), source_of(path)), image.read())
+
+
+def _from_archive(found: archive.Archive, source: str, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
+    config = found.config if compile else {**found.config, "compile_config": None}
+    with hdf5.opened({source: io.BytesIO(found.weights)}, source) as file:
+        model = model_from(config, source, custom_objects, file.nbytes)
+        optimizer = optimizer_class_in(config)
+        weights.load(model, file, optimizer_class=optimizer)
+    return model
+
+
+def model_from(config: Config, source: str, custom_objects: dict[str, Any] | None, nbytes: int) -> Any:
+    """Return the model that a config describes, without its weights.
+
+    Args:
+        config: The config, as JSON gave it.
+        source: What to call the file in an error.
+        custom_objects: Names to classes and functions of yours.
+        nbytes: Bytes of the weights in the file: a config that asks for far more is refused.
+
+    Raises:
+        FileFormatError: If the config is not that of a model, or describes one that is larger than its weights.
+    """
+    left = nbytes * _TIMES + _ROOM
+
+    def guard(path: str, size: int) -> None:
+        nonlocal left
+        left -= size
+        if left < 0:
+            raise FileFormatError(
+                message(
+                    f"The config asks for variable `{path}` of {size:,} bytes, and all the weights in the file are "
+                    f"{nbytes:,} bytes: they do not belong together.",
+                    owner=source,
+                )
+            )
+
+    try:
+        with serialization.sharing(), variables.guarded(guard):
+            model = serialization.deserialize(config, custom_objects)
+    except RecursionError as error:
+        raise FileFormatError(message("The config is nested too deeply.", owner=source)) from error
+    if not isinstance(model, Parts):
+        raise FileFormatError(message(f"It holds no model but {type(model).__name__}.", owner=source))
+    return model
+
+
+def optimizer_class_in(config: Config) -> str | None:
+    """Return the name of the optimizer's class that the config of a compiled model tells, or None."""
+    compiled = config.get("compile_config")
+    optimizer = compiled.get("optimizer") if isinstance(compiled, dict) else None
+    name = optimizer.get("class_name") if isinstance(optimizer, dict) else None
+    own = registry.find("optimizers", name) if isinstance(name, str) else None
+    return own.__name__ if isinstance(own, type) else name
