@@ -247,18 +247,21 @@ def nadam(beta_1: float, beta_2: float, epsilon: float, begun: bool = False) -> 
 
 
 def lamb(beta_1: float, beta_2: float, epsilon: float) -> Transformation:
-    """Adam scaled to the norm of each parameter (You et al. 2019, arXiv:1904.00962): optax's."""
-    import optax
+    """Adam scaled to the norm of each parameter (You et al. 2019, arXiv:1904.00962)."""
 
-    direction, trust = optax.scale_by_adam(beta_1, beta_2, epsilon), optax.scale_by_trust_ratio()
+    def scalars(t: Array, rate: Array) -> Scalars:
+        return 1 / (1 - beta_1**t), 1 / jnp.sqrt(1 - beta_2**t), rate
 
-    def update(grads: Arrays, slots: Slots, params: Arrays, step: Array, rate: Array) -> tuple[Arrays, Slots]:
-        state = optax.ScaleByAdamState(count=step, mu=tuple(slots["momentum"]), nu=tuple(slots["velocity"]))
-        updates, state = direction.update(cast(grads, params), state)
-        updates, _ = trust.update(updates, trust.init(params), params)
-        return scaled(updates, params, rate), {"momentum": state.mu, "velocity": state.nu}
+    def formula(numbers: Scalars, g: Array, p: Array, m: Array, v: Array) -> Arrays:
+        lift, root, rate = numbers
+        m = m + (g - m) * (1 - beta_1)
+        v = v + (g * g - v) * (1 - beta_2)
+        u = (m * lift) / (jnp.sqrt(v) * root + epsilon)
+        size, step = jnp.sqrt(jnp.sum(p * p)), jnp.sqrt(jnp.sum(u * u))
+        trust = jnp.where((size > 0) & (step > 0), size / step, 1.0)
+        return -(trust * rate) * u, m, v
 
-    return transformation(zeros("momentum", "velocity"), update)
+    return elementwise(("momentum", "velocity"), scalars, formula)
 
 
 def schedule_free_adamw(beta_1: float, beta_2: float, epsilon: float, warmup_steps: int) -> Transformation:
