@@ -44,7 +44,7 @@ def operation(module: str, class_name: str | None = None) -> Callable[[Callable[
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            symbolic = first_symbolic(args) or first_symbolic(kwargs.values())
+            symbolic = first_symbolic((*args, *kwargs.values()))
             if symbolic is not None:
                 return symbolic.record(call, args, kwargs)  # type: ignore[no-any-return]
             return function(*args, **kwargs)

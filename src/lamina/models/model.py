@@ -1,0 +1,424 @@
+"""Models: layers with a way in and a way out, which can be trained, saved and described."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina import registry, serialization
+from lamina._types import Array, Config, Tree
+from lamina.errors import did_you_mean, invalid
+from lamina.graph import FunctionOperation, Graph, KerasTensor
+from lamina.layers import InputLayer
+from lamina.layers.base import Layer
+from lamina.layers.context import CallContext, calling, set_mask
+from lamina.models import optimizing, stepping
+from lamina.models.trainer import Trainer
+from lamina.ops import arithmetic
+from lamina.training import checks
+from lamina.training.outputs import Outputs, leaves
+from lamina.variables import isolated
+
+
+def is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether the arguments of a constructor are the inputs and outputs of a functional model."""
+    return len(args) == 2 or (len(args) == 1 and "outputs" in kwargs) or ("inputs" in kwargs and "outputs" in kwargs)
+
+
+@registry.export("models", module="keras")
+class Model(Trainer, Layer):
+    """A network that can be trained.
+
+    Three ways to make one: `Model(inputs, outputs)` from stand-ins; a subclass that sets layers in `__init__` and
+    writes `call`; `Sequential(layers)`.
+
+    Args:
+        inputs: Stand-ins made by `Input`, or a list or dict of them.
+        outputs: Stand-ins computed from `inputs`, or a list or dict of them.
+        name: Name of the model.
+
+    Raises:
+        InvalidArgumentError: If an output cannot be computed from the inputs.
+    """
+
+    _graph: Graph | None = None
+    _has_build = True
+    _takes_anything = True
+    outputs_of_step: Outputs | None = None
+    column_names: list[str] | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and is_functional(args, kwargs):
+            from lamina.models.functional import Functional
+
+            return super().__new__(Functional)
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not is_functional(args, kwargs):
+            super().__init__(*args, **kwargs)
+            return
+        given = dict(zip(("inputs", "outputs", "name"), args, strict=False)) | kwargs
+        inputs, outputs = given.pop("inputs"), given.pop("outputs")
+        super().__init__(**given)
+        self._connect(inputs, outputs)
+
+    def _connect(self, inputs: Tree, outputs: Tree) -> None:
+        """Make the model the graph between `inputs` and `outputs`."""
+        for name, tree in (("inputs", inputs), ("outputs", outputs)):
+            for leaf in leaves(tree):
+                if not isinstance(leaf, KerasTensor):
+                    raise invalid(
+                        f"All `{name}` values must be KerasTensors.",
+                        owner=f"Model `{self.name}`",
+                        received=f"{name}={tree!r} including invalid value {leaf!r} of type {type(leaf)}",
+                        fix="make inputs with `Input(shape)` and outputs by calling layers on them.",
+                    )
+        self._graph = Graph(inputs, outputs)
+        self.built = True
+
+    # ---- parts
+
+    def _sublayers(self) -> list[Any]:
+        found = {id(layer): layer for layer in self._graph_layers()}
+        found.update((id(layer), layer) for layer in super()._sublayers())
+        return list(found.values())
+
+    def _graph_layers(self) -> list[Layer]:
+        return [op for op in self._graph.operations if isinstance(op, Layer)] if self._graph is not None else []
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Its layers, from the inputs to the outputs."""
+        return self._graph_layers() or list(super()._sublayers())
+
+    @layers.setter
+    def layers(self, value: Any) -> None:
+        raise AttributeError("`Model.layers` attribute is reserved and should not be used. Please use another name.")
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """Return a layer by its name or its place.
+
+        Raises:
+            InvalidArgumentError: If there is none, with the nearest names.
+        """
+        if (name is None) == (index is None):
+            raise invalid("Provide either a layer name or layer index, not both or none.", received=f"name={name}, index={index}")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise invalid(
+                    f"Was asked to retrieve layer at index {index} but model only has {len(layers)} layers.",
+                    owner=f"Model `{self.name}`",
+                )
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        raise invalid(
+            f"No such layer: {name}. Existing layers are: {[layer.name for layer in layers][:20]}.",
+            owner=f"Model `{self.name}`",
+            fix=did_you_mean(str(name), [layer.name for layer in layers]),
+        )
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The stand-ins of its inputs."""
+        return list(self._need_graph("inputs").inputs)
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The stand-ins of its outputs."""
+        return list(self._need_graph("outputs").outputs)
+
+    @property
+    def input(self) -> Tree:
+        """The stand-ins of its inputs, in the structure in which they were given."""
+        return self._need_graph("input").inputs_struct
+
+    @property
+    def output(self) -> Tree:
+        """The stand-ins of its outputs, in the structure in which they were given."""
+        return self._need_graph("output").outputs_struct
+
+    @property
+    def input_shape(self) -> Tree:
+        """Shape of the input, or a list of shapes."""
+        shapes = [x.shape for x in self.inputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def output_shape(self) -> Tree:
+        """Shape of the output, or a list of shapes."""
+        shapes = [x.shape for x in self.outputs]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs."""
+        return [x.name for x in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the layers that make the outputs."""
+        return [x._keras_history.operation.name for x in self.outputs]
+
+    def _need_graph(self, what: str) -> Graph:
+        if self._graph is None:
+            raise AttributeError(
+                f"Model `{self.name}` has no `{what}`: "
+                + ("it is a subclassed model." if type(self) is not Model and self.built else "it is not built yet.")
+            )
+        return self._graph
+
+    # ---- calling
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        if self._graph is None:
+            raise NotImplementedError(f"Model {type(self).__name__} does not have a `call()` method implemented.")
+        inputs = args[0] if args else kwargs.get("inputs")
+        mask = kwargs.get("mask")
+        return self._run_graph(self._graph, inputs, mask)
+
+    def _run_graph(self, graph: Graph, inputs: Tree, mask: Any) -> Tree:
+        flat = self.name_inputs(inputs)
+        if flat is None:
+            raise invalid(
+                f"The structure of `inputs` doesn't match the expected structure: {[x.name for x in graph.inputs]}.",
+                owner=f"Model `{self.name}`",
+                received=f"{len(leaves(inputs))} arrays",
+            )
+        ready = []
+        masks = leaves(mask) if mask is not None else [None] * len(flat)
+        for tensor, value, one in zip(graph.inputs, flat, masks, strict=False):
+            if value is not None and not isinstance(value, KerasTensor):
+                value = jnp.asarray(value, jnp.dtype(tensor.dtype))
+                value = _squeezed(value, tensor.shape)
+            if one is not None:
+                set_mask(value, one)
+            ready.append(value)
+        return graph.run(ready)
+
+    def _check_input(self, value: Any) -> None:
+        if self._graph is None:
+            super()._check_input(value)
+            return
+        flat = self.name_inputs(value)
+        if flat is not None:
+            for tensor, array in zip(self._graph.inputs, flat, strict=True):
+                if array is not None and hasattr(array, "shape"):
+                    _check_call(self, tensor, array)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Tree:
+        """Return stand-ins for the outputs on stand-ins."""
+        graph = self._graph
+        if graph is None or type(self).call not in (Model.call, _sequential_call()):
+            return super().compute_output_spec(*args, **kwargs)
+        flat = self.name_inputs(args[0] if args else kwargs.get("inputs"))
+        if flat is not None and all(x is None or tuple(x.shape) == t.shape for x, t in zip(flat, graph.inputs, strict=True)):
+            return jax.tree.map(lambda t: KerasTensor(t.shape, dtype=t.dtype), graph.outputs_struct)
+        return graph.run(flat or [], lambda op, a, k: op.compute_output_spec(*a, **k))
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape, e.g. `(None, 784)`; a list or dict of shapes for several inputs."""
+        if self._graph is not None:
+            self.built = True
+            return
+        shape = input_shape
+        stand_in = jax.tree.map(
+            lambda s: KerasTensor(s, dtype=self.compute_dtype), shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(i, tuple | list | dict) for i in s)
+        )  # fmt: skip
+        self.built = True
+        with calling(CallContext(training=False)):
+            Layer.compute_output_spec(self, stand_in)
+
+    # ---- what the training room asks
+
+    def input_specs(self) -> list[KerasTensor] | None:
+        """Return the stand-ins of the inputs, or None if they are not known."""
+        return self._graph.inputs if self._graph is not None else None
+
+    def name_inputs(self, x: Tree) -> list[Any] | None:
+        """Return the arrays of `x` in the order of the model's inputs, or None if they are not as many."""
+        graph = self._graph
+        if graph is None:
+            return None
+        if isinstance(x, dict):
+            struct = graph.inputs_struct
+            if isinstance(struct, dict) and set(struct) <= set(x):
+                return [x[key] for key in sorted(struct)]
+            names = [tensor.name for tensor in graph.inputs]
+            return [x[name] for name in names] if set(names) <= set(x) else None
+        flat = leaves(x)
+        return flat if len(flat) == len(graph.inputs) else None
+
+    def pack_inputs(self, flat: Sequence[Any]) -> Tree:
+        """Return arrays in the order of the inputs in the structure that `call` takes."""
+        graph = self._graph
+        if graph is None or (len(flat) == 1 and not isinstance(graph.inputs_struct, dict | list | tuple)):
+            return flat[0]
+        return jax.tree.unflatten(jax.tree.structure(graph.inputs_struct), flat)
+
+    def first_layer_after(self, tensor: KerasTensor) -> Layer | None:
+        """Return the first layer with weights that an input goes into."""
+        graph = self._graph
+        for node in graph.nodes if graph is not None else ():
+            if any(t is tensor for t in node.input_tensors) and isinstance(node.operation, Layer):
+                return node.operation
+        return None
+
+    def names_of_outputs(self) -> list[str] | None:
+        """Return the names of the outputs, or None if they have none."""
+        return self.output_names if self._graph is not None else None
+
+    def build_for(self, x: Tree) -> None:
+        """Build the model for a batch of these specs, if it is not built."""
+        if self.built and all(layer.built for layer in self._flatten_layers()):
+            return
+        self._outputs_for(x)
+
+    def output_specs(self, x: Tree) -> Tree:
+        """Return shapes and types of the outputs for a batch of these specs."""
+        return self._outputs_for(x)
+
+    def concrete_outputs(self, x: Tree) -> Tree:
+        """Return shapes and types of the outputs for a batch of these specs, all sizes known."""
+        return self._outputs_for(x)
+
+    def _outputs_for(self, x: Tree) -> Tree:
+        key = (jax.tree.structure(x), tuple((s.shape, str(s.dtype)) for s in jax.tree.leaves(x)), self.built)
+        known = self.__dict__.get("_known_outputs")
+        if known is None or known[0] != key:
+
+            def run(inputs: Tree) -> Tree:
+                with isolated(), calling(CallContext(training=False, collecting=True)) as context:
+                    outputs = self.call_in_step(inputs, training=False)
+                    self._adds = bool(context.losses)
+                    return outputs
+
+            found = jax.eval_shape(run, x)
+            self._known_outputs = ((*key[:2], self.built), found)
+        return self._known_outputs[1]
+
+    def adds_losses(self) -> bool:
+        """Return whether layers add losses of their own."""
+        return bool(self._adds or self._penalties())
+
+    _adds = False
+
+    @property
+    def rowwise(self) -> bool:  # type: ignore[override]
+        """Whether each row of the outputs depends on that row of the inputs alone, as far as the library can know."""
+        graph = self._graph
+        if graph is None or type(self).call not in (Model.call, _sequential_call()):
+            return False
+        return all(_keeps_rows(operation) for operation in graph.operations)
+
+    def build_optimizer(self) -> None:
+        """Build the optimizer for the weights that are trainable now."""
+        optimizing.build(self)
+
+    def call_in_step(self, x: Tree, training: bool) -> Tree:
+        """Return the outputs for a batch, inside a step."""
+        return self(x, training=training)
+
+    def loss_in_step(self, *args: Any) -> Array:
+        """Return the loss of a batch, inside a step."""
+        return stepping.loss_in_step(self, *args)
+
+    def metrics_in_step(self, *args: Any) -> None:
+        """Add a batch to the metrics, inside a step."""
+        stepping.metrics_in_step(self, *args)
+
+    def predict_in_step(self, x: Tree) -> Tree:
+        """Return the outputs of `predict` for a batch, inside a step."""
+        if not self.has_own_step("predict_step"):
+            return self(x, training=False)
+        variables = self.trainable_variables, self.non_trainable_variables
+        outputs, stats = self.predict_step(([v.value for v in variables[0]], [v.value for v in variables[1]]), (x,))
+        for variable, array in zip(variables[1], stats, strict=True):
+            variable.assign(array)
+        return outputs
+
+    # ---- description and files
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Print the layers, their output shapes, parameters, work and memory; see `lamina.models.summary`."""
+        from lamina.models.summary import print_summary
+
+        print_summary(self, *args, **kwargs)
+
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
+        """Write the whole model to a `.keras` file. A file that is there is replaced only when the new one is whole."""
+        from lamina import saving
+
+        saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write the weights to a `.weights.h5` file."""
+        from lamina import saving
+
+        saving.save_weights(self, filepath, overwrite=overwrite, **kwargs)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Read the weights of a file: all of them, or none if one does not fit."""
+        from lamina import saving
+
+        saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the model's architecture as JSON."""
+        import json
+
+        return json.dumps(serialization.serialize(self), **kwargs)
+
+    def get_build_config(self) -> Config | None:
+        """Return the shapes with which it was built, or None."""
+        return {"input_shape": None} if type(self).__name__ == "Functional" else super().get_build_config()
+
+    def build_from_config(self, config: Config) -> None:
+        """Build it with the shapes that `get_build_config` gave."""
+        if config and config.get("input_shape") is not None and not self.built:
+            self.build(config["input_shape"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_programs", "_known_outputs", "history")}
+
+
+def _sequential_call() -> Any:
+    from lamina.models.sequential import Sequential
+
+    return Sequential.call
+
+
+def _keeps_rows(operation: Any) -> bool:
+    if isinstance(operation, FunctionOperation):
+        return operation.function in arithmetic.ROWWISE and all(
+            getattr(leaf, "ndim", 0) == 0 or isinstance(leaf, KerasTensor)
+            for node in operation._inbound_nodes
+            for leaf in jax.tree.leaves((node.args, node.kwargs))
+        )
+    return isinstance(operation, InputLayer) or bool(operation.rowwise)
+
+
+def _squeezed(value: Any, shape: tuple[int | None, ...]) -> Any:
+    """Return an array with the rank of an input, if only a last axis of size 1 is missing or too much."""
+    if value.ndim == len(shape) + 1 and value.shape[-1] == 1:
+        return value[..., 0]
+    if value.ndim == len(shape) - 1 and shape and shape[-1] == 1:
+        return value[..., None]
+    return value
+
+
+def _check_call(model: Model, tensor: KerasTensor, array: Any) -> None:
+    shape, wanted = tuple(array.shape), tensor.shape
+    if len(shape) == len(wanted) + 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    elif len(shape) == len(wanted) - 1 and wanted[-1:] == (1,):
+        shape = (*shape, 1)
+    fits = len(shape) == len(wanted) and all(
+        want is None or size is None or want == size for want, size in zip(wanted[1:], shape[1:], strict=True)
+    )
+    if not fits:
+        checks.raise_shape(model, tensor, array, "inputs")

@@ -1,0 +1,293 @@
+"""What `compile` was given, resolved against the outputs of the model: losses, their weights, metrics, names of logs."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from lamina import losses as loss_functions
+from lamina import metrics as metric_functions
+from lamina import registry
+from lamina._types import Array, Tree
+from lamina.errors import invalid
+from lamina.losses import Loss, LossFunctionWrapper
+from lamina.metrics import Mean, Metric
+from lamina.metrics.resolve import is_binary_or_sparse_categorical, resolve
+from lamina.training.outputs import Outputs, is_nested, leaves
+from lamina.variables import Variable
+
+_BY_SHAPE = ("crossentropy", "ce")
+
+
+def get_loss(identifier: Any, y_true: Any, y_pred: Any) -> Loss | None:
+    """Return the loss that an entry of `compile(loss=...)` means for arrays or specs of these shapes."""
+    if identifier is None or isinstance(identifier, Loss):
+        return identifier
+    found: Any
+    if isinstance(identifier, str) and identifier.lower() in _BY_SHAPE:
+        is_binary, is_sparse = is_binary_or_sparse_categorical(tuple(y_true.shape), tuple(y_pred.shape))
+        name = "binary" if is_binary else "sparse_categorical" if is_sparse else "categorical"
+        found = loss_functions.get(f"{name}_crossentropy")
+    else:
+        found = loss_functions.get(identifier)
+    if isinstance(found, Loss):
+        return found
+    name = identifier if isinstance(identifier, str) else registry.snake_case(getattr(found, "__name__", type(found).__name__))
+    return LossFunctionWrapper(found, name=name)
+
+
+def check_names(loss: Any, metrics: Any, weighted_metrics: Any) -> None:
+    """Raise `InvalidArgumentError` for a name that stands for no loss or metric, before anything is built."""
+    for entry in leaves(loss):
+        if entry is not None and not (isinstance(entry, str) and entry.lower() in _BY_SHAPE):
+            if not isinstance(entry, str) and not callable(entry):
+                raise registry.unknown("losses", entry, "loss")
+            loss_functions.get(entry)
+    for argument, found in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
+        if found is not None and not isinstance(found, list | tuple | dict):
+            raise invalid(
+                f"Expected `{argument}` argument to be a list, tuple, or dict.",
+                received=f"{argument}={found!r} of type {type(found)}",
+                fix=f"pass [{found!r}].",
+            )
+        for entry in leaves(found):
+            if entry is not None and not (isinstance(entry, str) and entry.lower() in ("accuracy", "acc", *_BY_SHAPE)):
+                metric_functions.get(entry)
+
+
+class _Term(NamedTuple):
+    output: int
+    loss: Loss
+    weight: float | None
+    name: str
+
+
+class CompiledLoss:
+    """The losses of a model and how they add up.
+
+    Args:
+        loss: What `compile` was given: one loss, or a list or dict of them.
+        loss_weights: Numbers by which the losses count, in the same form.
+    """
+
+    def __init__(self, loss: Any, loss_weights: Any = None) -> None:
+        self.loss, self.loss_weights = loss, loss_weights
+        self.built = False
+        self.terms: list[_Term] = []
+        self.trackers: list[Mean] = []
+        self.outputs: Outputs
+        if loss_weights is not None and not isinstance(loss_weights, list | tuple | dict | float | int):
+            raise invalid(
+                "Expected `loss_weights` argument to be a float (single output case) or a list, tuple, or dict "
+                "(multiple output case).",
+                received=f"loss_weights={loss_weights!r} of type {type(loss_weights)}",
+            )
+
+    @property
+    def metrics(self) -> list[Mean]:
+        """The means of the single losses, if there are several."""
+        return self.trackers
+
+    def build(self, outputs: Outputs, targets: Sequence[Any]) -> None:
+        """Resolve the losses for the model's outputs and the aligned specs of their targets."""
+        self.outputs = outputs
+        losses, weights = self._spread(outputs)
+        self.terms = []
+        for index, identifier, weight in zip(*self._pairs(outputs, losses, weights), strict=True):
+            if identifier is None:
+                continue
+            if targets[index] is None:
+                raise invalid(
+                    f"There is a loss for {outputs.label(index)}, but no target.",
+                    received="y=None" if outputs.single else "no entry in `y` for it",
+                    fix="pass `y`, or compile with `loss=None` for that output.",
+                )
+            loss = get_loss(identifier, targets[index], outputs.specs[index])
+            assert loss is not None  # noqa: S101 - None was skipped above
+            name = outputs.names[index] if outputs.names else loss.name
+            self.terms.append(_Term(index, loss, weight, str(name)))
+        self.trackers = [Mean(name=f"{term.name}_loss") for term in self.terms] if len(self.terms) > 1 else []
+        self.built = True
+
+    def _spread(self, outputs: Outputs) -> tuple[list[Any], list[Any]]:
+        """Return losses and weights, one list entry an output; an entry may be a list of losses of one output."""
+        if not is_nested(self.loss):
+            losses = [self.loss] * outputs.count
+        elif outputs.single and not isinstance(self.loss, dict):
+            losses = [list(leaves(self.loss))]
+        else:
+            losses = outputs.align(self.loss, "`loss`")
+        if self.loss_weights is None:
+            return losses, [None] * outputs.count
+        if not is_nested(self.loss_weights):
+            return losses, [self.loss_weights] * outputs.count
+        if outputs.single and not isinstance(self.loss_weights, dict):
+            return losses, [list(leaves(self.loss_weights))]
+        return losses, outputs.align(self.loss_weights, "`loss_weights`")
+
+    def _pairs(self, outputs: Outputs, losses: list[Any], weights: list[Any]) -> tuple[list[int], list[Any], list[Any]]:
+        flat: tuple[list[int], list[Any], list[Any]] = ([], [], [])
+        for index, (loss, weight) in enumerate(zip(losses, weights, strict=True)):
+            several = loss if isinstance(loss, list) else [loss]
+            counts = weight if isinstance(weight, list) else [weight] * len(several)
+            if len(counts) != len(several):
+                raise invalid(
+                    f"`loss_weights` must match the number of losses, got {len(several)} losses and {len(counts)} weights."
+                )
+            for one, count in zip(several, counts, strict=True):
+                flat[0].append(index)
+                flat[1].append(one)
+                flat[2].append(count)
+        return flat
+
+    def values(self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any], rows: Any) -> list[Array]:
+        """Return the value of each loss, without its weight, for aligned targets, outputs and sample weights."""
+        return [
+            jnp.asarray(_scalar(term, term.loss(y[term.output], y_pred[term.output], weights[term.output], rows)))
+            if rows is not None
+            else jnp.asarray(_scalar(term, term.loss(y[term.output], y_pred[term.output], weights[term.output])))
+            for term in self.terms
+        ]
+
+    def total(self, values: Sequence[Array]) -> Array | None:
+        """Return the weighted sum of the values, or None if there is no loss."""
+        total: Array | None = None
+        for term, value in zip(self.terms, values, strict=True):
+            one = value if term.weight is None else value * term.weight
+            total = one if total is None else total + one
+        return total
+
+    def rowwise(self, y: Sequence[Any]) -> bool:
+        """Return whether each sample has a loss of its own, for aligned specs of the targets."""
+        return all(
+            _is_maskable(term.loss) and term.loss.per_sample(y[term.output], self.outputs.specs[term.output])
+            for term in self.terms
+        )
+
+
+def _is_maskable(loss: Loss) -> bool:
+    return type(loss).__call__ is Loss.__call__
+
+
+def _scalar(term: _Term, value: Any) -> Any:
+    if value is None:
+        raise invalid(
+            f"The loss `{term.name}` returned None.",
+            fix="let it return one value for each sample: an array of shape (batch,).",
+        )
+    if getattr(value, "ndim", 0):
+        return jnp.sum(value) if term.loss.reduction in ("none", None) else value
+    return value
+
+
+class _Entry(NamedTuple):
+    output: int
+    metric: Metric
+    weighted: bool
+    name: str
+
+
+class CompiledMetrics(Metric):
+    """The metrics of `compile` as one: its result is a dict by the names in the logs.
+
+    Args:
+        metrics: What `compile` was given: a list, or a list or dict of lists by output.
+        weighted_metrics: The same, for metrics that see the sample weights.
+    """
+
+    def __init__(self, metrics: Any, weighted_metrics: Any) -> None:
+        super().__init__(name="compile_metrics")
+        self.given, self.given_weighted = metrics, weighted_metrics
+        self.built = False
+        self.entries: list[_Entry] = []
+        self.outputs: Outputs
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The single metrics, the unweighted first."""
+        return [entry.metric for entry in self.entries]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The totals of all metrics, each once."""
+        return list({id(v): v for metric in self.metrics for v in metric.variables}.values())
+
+    def build(self, outputs: Outputs, targets: Sequence[Any]) -> None:
+        """Resolve the metrics for the model's outputs and the aligned specs of their targets."""
+        self.outputs = outputs
+        self.entries = []
+        names: dict[str, int] = {}
+        for weighted, given in ((False, self.given), (True, self.given_weighted)):
+            for index, identifiers in enumerate(_lists(given, outputs, "weighted_metrics" if weighted else "metrics")):
+                for identifier in identifiers:
+                    self.entries.append(self._entry(identifier, index, weighted, targets[index], names))
+        self.built = True
+
+    def _entry(self, identifier: Any, index: int, weighted: bool, target: Any, names: dict[str, int]) -> _Entry:
+        outputs = self.outputs
+        if target is None:
+            raise invalid(f"There is a metric for {outputs.label(index)}, but no target.", fix="pass `y`.")
+        prediction = outputs.specs[index]
+        metric = resolve(identifier, tuple(target.shape), tuple(prediction.shape))
+        metric.prepare(target, prediction)
+        prefix = f"{outputs.names[index]}_" if outputs.names and outputs.count > 1 else ""
+        return _Entry(index, metric, weighted, _unique(prefix, metric.name, names, weighted))
+
+    def add_batch(self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any], rows: Any) -> None:
+        """Add a batch to the totals; rows that only fill the batch count for nothing."""
+        for entry in self.entries:
+            own = weights[entry.output] if entry.weighted else None
+            target, prediction = y[entry.output], y_pred[entry.output]
+            if rows is not None:
+                own = rows.astype(jnp.float32) if own is None else own * _like(rows, own)
+            if own is None:
+                entry.metric.update_state(target, prediction)
+            else:
+                entry.metric.update_state(target, prediction, own)
+
+    def result(self) -> dict[str, Tree]:
+        """Return the values by the names that they have in the logs."""
+        return {entry.name: entry.metric.result() for entry in self.entries}
+
+    def reset_state(self) -> None:
+        """Start all metrics anew."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def all_rowwise(self, y: Sequence[Any]) -> bool:
+        """Return whether a row of weight 0 counts as absent for every metric, for aligned specs of the targets."""
+        return all(entry.metric.is_rowwise(y[entry.output], self.outputs.specs[entry.output]) for entry in self.entries)
+
+
+def _like(rows: Any, weights: Any) -> Any:
+    return rows.astype(weights.dtype).reshape(rows.shape + (1,) * (weights.ndim - 1))
+
+
+def _lists(given: Any, outputs: Outputs, argument: str) -> list[list[Any]]:
+    """Return a list of metrics for each output."""
+    if not given:
+        return [[] for _ in range(outputs.count)]
+    if outputs.single:
+        return [[entry for entry in leaves(given) if entry is not None]]
+    if isinstance(given, dict):
+        found = outputs._by_name(given, f"`{argument}`")
+    elif len(given) == outputs.count:
+        found = list(given)
+    else:
+        names = f" {outputs.names}" if outputs.names else ""
+        raise invalid(
+            f"Invalid `{argument}`. It should be a dict or a list matching the {outputs.count} outputs of the model{names}.",
+            received=f"{argument}={given!r}",
+            fix="pass one list of metrics for each output, or a dict by output name.",
+        )
+    return [[e for e in leaves(entry) if e is not None] if entry is not None else [] for entry in found]
+
+
+def _unique(prefix: str, name: str, names: dict[str, int], weighted: bool) -> str:
+    """Return the name in the logs: Keras's rule for several metrics of the same name."""
+    full = f"{prefix}{name}"
+    if full in names and weighted:
+        full = f"{prefix}weighted_{name}"
+    count = names.get(full, 0)
+    names[full] = count + 1
+    return f"{full}_{count}" if count else full

@@ -1,0 +1,109 @@
+"""Prediction: batches of a few fixed sizes, the next sent off while the last comes back, outputs written where they stay."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import config
+from lamina._types import Numpy, Tree
+from lamina.callbacks import CallbackList
+from lamina.training import steps
+from lamina.training.arrays import device_dtype
+from lamina.training.feed import aligned
+from lamina.variables import store, values
+
+BUCKETS = (1, 8, 32, 128, 512, 2048, 8192)
+BUCKET_BYTES = 32 << 20  # of one batch's input
+
+
+class Predicting:
+    """A model while it predicts.
+
+    Args:
+        model: A model that is built.
+    """
+
+    def __init__(self, model: Any) -> None:
+        config.place_compilation_cache()
+        self.names = steps.variables_of(model)
+        key = ("predict", tuple(map(id, (*self.names.params, *self.names.stats))))
+        if key not in model.programs:
+            for old in [k for k in model.programs if k[0] == "predict"]:
+                del model.programs[old]
+            model.programs[key] = steps.predict_program(model, self.names)
+        self.run = model.programs[key]
+
+    def __call__(self, x: Tree) -> Tree:
+        """Return the outputs for one batch, as device arrays. Does not wait."""
+        outputs, stats = self.run(values(self.names.params), values(self.names.stats), x)
+        store(self.names.stats, stats)
+        return outputs
+
+
+def bucket_for(rows: int, row_bytes: int) -> int:
+    """Return the batch size in which so many rows are predicted: the least of a few sizes that holds them."""
+    fitting = [b for b in BUCKETS if b * row_bytes <= BUCKET_BYTES] or [1]
+    return next((b for b in fitting if b >= rows), fitting[-1])
+
+
+def rowwise(predicting: Predicting, x: Tree, callbacks: CallbackList) -> Tree:
+    """Return the outputs for all rows of a model whose rows do not depend on each other.
+
+    The batch size is the library's choice: it does not show in the numbers. Shapes: as the model's outputs.
+    """
+    rows = len(jax.tree.leaves(x)[0])
+    row_bytes = sum(max(1, a[:1].size) * device_dtype(a).itemsize for a in jax.tree.leaves(x))
+    size = bucket_for(rows, row_bytes)
+    result: Tree = None
+    waiting: tuple[int, int, Tree] | None = None
+    callbacks.on_predict_begin()
+    for start in range(0, rows, size):
+        stop = min(start + size, rows)
+        if stop - start < size:
+            size = bucket_for(stop - start, row_bytes)
+        outputs = predicting(jax.tree.map(lambda a: _padded(a[start:stop], size), x))  # noqa: B023 - used at once
+        if waiting is not None:
+            result = _write(result, rows, *waiting)
+        waiting = (start, stop, outputs)
+        callbacks.on_block_end(stop, dict)
+    assert waiting is not None  # noqa: S101 - there is at least one row
+    result = _write(result, rows, *waiting)
+    callbacks.on_predict_end()
+    return result
+
+
+def _padded(array: Numpy, size: int) -> Numpy:
+    """Return the rows in an aligned array of `size` rows; what is missing repeats the first row."""
+    buffer = aligned((size, *array.shape[1:]), device_dtype(array))
+    buffer[: len(array)] = array
+    buffer[len(array) :] = array[:1]
+    return buffer
+
+
+def _write(result: Tree, rows: int, start: int, stop: int, outputs: Tree) -> Tree:
+    """Write a batch of outputs into the whole, which is made at the first."""
+    if result is None:
+        result = jax.tree.map(lambda a: np.empty((rows, *a.shape[1:]), _host_dtype(a)), outputs)
+    jax.tree.map(lambda whole, part: whole.__setitem__(slice(start, stop), np.asarray(part)[: stop - start]), result, outputs)
+    return result
+
+
+def _host_dtype(array: Any) -> Any:
+    return np.asarray(jnp.zeros((), array.dtype)).dtype
+
+
+def batched(predicting: Predicting, batches: Iterator[Tree], callbacks: CallbackList) -> Tree:
+    """Return the outputs of batches as they come, each in its own shape, one after another."""
+    parts: list[Tree] = []
+    callbacks.on_predict_begin()
+    for step, x in enumerate(batches):
+        callbacks.on_predict_batch_begin(step)
+        outputs = jax.tree.map(np.asarray, predicting(x))
+        callbacks.on_predict_batch_end(step, {"outputs": outputs})
+        callbacks.on_block_end(step + 1, dict)
+        parts.append(outputs)
+    callbacks.on_predict_end()
+    return jax.tree.map(lambda *all_: np.concatenate(all_), *parts) if parts else None

@@ -1,0 +1,243 @@
+"""One fit, evaluation or prediction of one model: its variables, its program, and how state goes in and out of them.
+
+After every dispatch the new arrays are in the variables at once. Whatever fails later finds a whole model.
+"""
+
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import config
+from lamina._types import Tree
+from lamina.layers.context import CallContext, calling
+from lamina.training import engines, steps
+from lamina.training.steps import Block, State, Variables
+from lamina.variables import bound, isolated, store, take, values
+
+
+class Ticket(NamedTuple):
+    """A dispatch under way.
+
+    Attributes:
+        report: What the device will have to say.
+        before: The state that it started from, if that still exists.
+        block: The data.
+    """
+
+    report: Any
+    before: State | None
+    block: Block
+
+
+def read(report: Any) -> tuple[dict[str, Any], bool]:
+    """Wait for a report and return its logs, as numbers and in the order of their names, and whether all is finite."""
+    logs = {name: _number(value) for name, value in sorted(report["logs"].items())}
+    return logs, bool(np.asarray(report["finite"]))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _number(v) for key, v in value.items()}
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Inside the block Ctrl-C waits until its end, so that it cannot fall between a dispatch and writing back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = signal.getsignal(signal.SIGINT)
+    pending: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *details: pending.append(details))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, old)
+        if pending and callable(old):
+            old(*pending[0])
+
+
+class Training:
+    """The state of a model while it is fitted.
+
+    Args:
+        model: A model that is built and compiled.
+        padded: Whether batches may hold rows that only fill them.
+    """
+
+    def __init__(self, model: Any, *, padded: bool) -> None:
+        config.place_compilation_cache()
+        self.model = model
+        self.names = steps.variables_of(model)
+        self.run, self.donates = program(model, self.names, "train", padded)
+        self._zeros = _zeros(model, self.names)
+        self._backup: State | None = None
+        self._warned = False
+
+    def reset_totals(self) -> None:
+        """Start the metrics anew."""
+        if self.model.has_own_step("reset_metrics"):
+            self.model.reset_metrics()
+            return
+        zeros = [jnp.array(z, copy=True) for z in self._zeros] if self.donates else self._zeros
+        store(self.names.totals, zeros)
+
+    def back_up(self) -> None:
+        """Copy the state, where a dispatch takes its memory over: what `recover` goes back to."""
+        if self.donates:
+            self._backup = State(*(tuple(jnp.array(a, copy=True) for a in values(group)) for group in self.names))
+
+    def dispatch(self, block: Block) -> Ticket:
+        """Send a block off and write the arrays to come into the variables. Does not wait."""
+        if self.donates:
+            with interrupts_held():
+                state = State(*map(take, self.names))
+                new, report = self.run(state, block.data, block.rows, np.int32(block.count))
+                self._write(new)
+            return Ticket(report, None, block)
+        state = State(*map(values, self.names))
+        new, report = self.run(state, block.data, block.rows, np.int32(block.count))
+        self._write(new)
+        return Ticket(report, state, block)
+
+    def _write(self, state: Any) -> None:
+        for group, arrays in zip(self.names, state, strict=True):
+            store(group, arrays)
+
+    def recover(self, ticket: Ticket) -> None:
+        """Go back to the last finite state before a dispatch whose loss or weights are not; warn once why."""
+        block, good = ticket.block, ticket.before or self._backup
+        if good is None:
+            return
+        if ticket.before is not None and not self._warned:
+            good, steps_done = self._last_good(ticket.before, block)
+        else:
+            steps_done = 0
+        self._write(State(good.params, good.stats, good.slots, tuple(self._zeros)))
+        if not self._warned:
+            self._warned = True
+            batch = jax.tree.map(lambda a: jnp.asarray(a[min(steps_done, block.count - 1)]), block.data)
+            place = first_not_finite(self.model, self.names, batch)
+            warnings.warn(
+                f"The loss is not finite (NaN or infinity) in training: {place} "
+                "The weights are kept as they were before. Usual causes: a learning rate that is too high, "
+                "logarithms or divisions by zero in a custom layer or loss, inputs of very different scales. "
+                "Try a smaller learning rate or `clipnorm=1.0`.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def _last_good(self, before: State, block: Block) -> tuple[State, int]:
+        """Return the state after the most steps of the block that leave everything finite, and their number."""
+        low, high, best = 0, block.count, before
+        while high - low > 1:
+            middle = (low + high) // 2
+            new, report = self.run(before, block.data, block.rows, np.int32(middle))
+            if read(report)[1]:
+                low, best = middle, State(*new)
+            else:
+                high = middle
+        return best, low
+
+
+def first_not_finite(model: Any, names: Variables, batch: Tree) -> str:
+    """Return a sentence that names the first layer whose output, or gradient, is not finite for a batch."""
+    found: list[str] = []
+
+    def watch(layer: Any, outputs: Any) -> None:
+        for leaf in jax.tree.leaves(outputs):
+            if not found and not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
+                found.append(f"the first output that is not finite is that of layer `{layer.name}`.")
+
+    x, y, weight = batch
+    everything = (*names.params, *names.stats, *names.totals)
+    arrays = values(everything)
+    try:
+        with isolated(), calling(CallContext(training=True, collecting=True, observer=watch)):
+            model.call_in_step(x, training=True)
+        if found:
+            return found[0]
+
+        def loss_of(params: Any) -> Any:
+            rest = arrays[len(names.params) :]
+            with bound(everything, (*params, *rest)), calling(CallContext(training=True, collecting=True)):
+                return model.loss_in_step(x, y, model.call_in_step(x, training=True), weight, None, True)
+
+        loss, grads = jax.value_and_grad(loss_of)(arrays[: len(names.params)])
+    except Exception as error:  # a diagnosis must not hide what it diagnoses
+        return f"its source could not be found ({type(error).__name__})."
+    if not bool(jnp.isfinite(loss)):
+        return "every layer's output is finite, the loss function's value is not."
+    for variable, grad in reversed(list(zip(names.params, grads, strict=True))):
+        if not bool(jnp.all(jnp.isfinite(grad))):
+            return f"the loss is finite; the first gradient that is not is that of `{variable.path}`."
+    return "outputs and gradients of the last good step are finite, so it came with the update that followed."
+
+
+class Testing:
+    """The state of a model while it is evaluated: the metrics start anew, the weights are only read."""
+
+    def __init__(self, model: Any, *, padded: bool) -> None:
+        config.place_compilation_cache()
+        self.model = model
+        self.names = steps.variables_of(model)
+        self.run, _ = program(model, self.names, "test", padded)
+        self._zeros = _zeros(model, self.names)
+        self._custom = model.has_own_step("test_step")
+
+    def reset_totals(self) -> None:
+        """Start the metrics anew."""
+        if self.model.has_own_step("reset_metrics"):
+            self.model.reset_metrics()
+        else:
+            store(self.names.totals, self._zeros)
+
+    def dispatch(self, block: Block) -> Any:
+        """Send a block off, write totals and statistics back, and return the report. Does not wait."""
+        params, stats, totals = values(self.names.params), values(self.names.stats), values(self.names.totals)
+        if self._custom:
+            (_, stats, totals), report = self.run((params, stats, totals), block.data, block.rows, np.int32(block.count))
+        else:
+            (stats, totals), report = self.run(params, (stats, totals), block.data, block.rows, np.int32(block.count))
+        store(self.names.stats, stats)
+        store(self.names.totals, totals)
+        return report
+
+
+def _zeros(model: Any, names: Variables) -> list[Any]:
+    """Return the totals at the start, in the order of the metrics' variables."""
+    zeros = [z for metric in model.metrics for z in metric.stateless_reset_state()]
+    if len(zeros) != len(names.totals):
+        return [jnp.zeros(v.shape, v._dtype) for v in names.totals]
+    return [jax.device_put(z) for z in zeros]
+
+
+def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any, bool]:
+    """Return the compiled function of one kind for the variables as they stand, and whether it takes state over.
+
+    It is kept with the model, so that a second fit, another number of epochs or another learning rate compile nothing.
+    """
+    optimizer = model.optimizer
+    revision = getattr(optimizer, "revision", 0) if kind == "train" else 0
+    key = (kind, padded, id(optimizer) if kind == "train" else 0, revision, tuple(tuple(map(id, group)) for group in names))
+    found = model.programs.get(key)
+    if found is None:
+        for old in [k for k in model.programs if k[0] == kind and k[1] == padded]:
+            del model.programs[old]
+        if kind == "train":
+            found = engines.train(model, names, padded=padded)
+        elif model.has_own_step("test_step"):
+            found = steps.custom_program(model, "test_step", donate=False), False
+        else:
+            found = steps.test_program(model, names, padded=padded), False
+        model.programs[key] = found
+    return found  # type: ignore[no-any-return]

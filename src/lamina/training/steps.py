@@ -1,0 +1,214 @@
+"""The compiled step: pure functions from state and batch to new state, and the programs that run many of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lamina._types import Array, Arrays, Tree
+from lamina.errors import invalid
+from lamina.layers.context import CallContext, calling
+from lamina.variables import Variable, bound, values
+
+
+class State(NamedTuple):
+    """All that a step may change. It unpacks like the state of Keras's `train_step` on JAX."""
+
+    params: Arrays  # trainable variables
+    stats: Arrays  # what layers change as they run: moving means, states of random generators
+    slots: Arrays  # what the optimizer remembers
+    totals: Arrays  # totals of the metrics
+
+
+class Variables(NamedTuple):
+    """The variables behind a `State`, in the same order."""
+
+    params: tuple[Variable, ...]
+    stats: tuple[Variable, ...]
+    slots: tuple[Variable, ...]
+    totals: tuple[Variable, ...]
+
+
+class Block(NamedTuple):
+    """K batches for one dispatch.
+
+    Attributes:
+        data: Tree `(x, y, sample_weight)` of arrays `(K, batch, ...)`; None where there is none.
+        rows: How many rows of each batch are real, int32 `(K,)`.
+        count: How many of the K batches are to be run.
+    """
+
+    data: Tree
+    rows: Any
+    count: int
+
+
+def variables_of(model: Any) -> Variables:
+    """Return the variables that a step of `model` may change."""
+    params = tuple(model.trainable_variables)
+    own = {id(v) for v in params}
+    totals = tuple(model.metrics_variables)
+    own |= {id(v) for v in totals}
+    stats = tuple(v for v in model.variables if id(v) not in own)
+    optimizer = model.optimizer
+    slots = tuple(optimizer.variables) if optimizer is not None else ()
+    return Variables(params, stats, slots, totals)
+
+
+def _forward(model: Any, names: Variables, batch: Tree, rows: Any, training: bool) -> tuple[Array, Tree]:
+    """Return the loss of a batch and the outputs. Called with every variable bound; statistics change in place."""
+    x, y, weight = batch
+    context = CallContext(training=training, rows=rows, collecting=True)
+    with calling(context):
+        y_pred = model.call_in_step(x, training=training)
+        context.rows = None  # a loss of the user's may call layers on what are not rows
+        loss = model.loss_in_step(x, y, y_pred, weight, rows, training)
+    return loss, y_pred
+
+
+def train_step(model: Any, names: Variables, state: State, batch: Tree, rows: Any) -> State:
+    """Return the state after one step of gradient descent. Pure: `model` is only read.
+
+    Args:
+        model: What `compile` made ready.
+        names: Its variables.
+        state: Their arrays.
+        batch: `(x, y, sample_weight)`.
+        rows: Boolean array `(batch,)`, False for rows that only fill the batch; None if all are real.
+    """
+
+    def loss_of(params: Arrays) -> tuple[Array, Any]:
+        with bound((*names.params, *names.stats, *names.totals), (*params, *state.stats, *state.totals)):
+            loss, y_pred = _forward(model, names, batch, rows, training=True)
+            return _scaled(model, names, state, loss), (loss, y_pred, values(names.stats), values(names.totals))
+
+    (_, (loss, y_pred, stats, totals)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+    params, slots = model.optimizer.stateless_apply(state.slots, grads, state.params)
+    with bound((*names.params, *names.stats, *names.totals), (*state.params, *stats, *totals)):
+        model.metrics_in_step(loss, batch, y_pred, rows)
+        totals = values(names.totals)
+    return State(tuple(params), stats, tuple(slots), totals)
+
+
+def _scaled(model: Any, names: Variables, state: State, loss: Array) -> Array:
+    with bound(names.slots, state.slots):
+        return model.optimizer.scale_loss(loss)  # type: ignore[no-any-return]
+
+
+def test_step(model: Any, names: Variables, state: State, batch: Tree, rows: Any) -> State:
+    """Return the state with the totals after one batch of evaluation. Pure."""
+    with bound((*names.params, *names.stats, *names.totals), (*state.params, *state.stats, *state.totals)):
+        loss, y_pred = _forward(model, names, batch, rows, training=False)
+        model.metrics_in_step(loss, batch, y_pred, rows)
+        return State(state.params, values(names.stats), state.slots, values(names.totals))
+
+
+test_step.__test__ = False  # type: ignore[attr-defined]
+
+
+def predict_step(model: Any, names: Variables, state: State, x: Tree) -> tuple[Tree, Arrays]:
+    """Return the outputs for one batch and what layers changed. Pure."""
+    with bound((*names.params, *names.stats), (*state.params, *state.stats)):
+        outputs = model.predict_in_step(x)
+        return outputs, values(names.stats)
+
+
+def report_of(model: Any, names: Variables, totals: Arrays, params: Sequence[Array]) -> dict[str, Any]:
+    """Return what the host reads after a dispatch: the logs, and whether loss and weights are finite."""
+    with bound(names.totals, totals):
+        logs = model.get_metrics_result()
+    finite = jnp.bool_(True)
+    for leaf in (*jax.tree.leaves(logs.get("loss")), *params):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            finite &= jnp.all(jnp.isfinite(leaf))
+    return {"logs": logs, "finite": finite}
+
+
+def _pick(tree: Tree, i: Any) -> Tree:
+    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, keepdims=False), tree)
+
+
+def _mask(block_rows: Any, i: Any, data: Tree, padded: bool) -> Any:
+    if not padded:
+        return None
+    size = jax.tree.leaves(data)[0].shape[1]
+    return jnp.arange(size, dtype=jnp.int32) < block_rows[i]
+
+
+def train_program(model: Any, names: Variables, *, padded: bool, donate: bool) -> Callable[..., Any]:
+    """Compile `run(state, data, rows, count) -> (state, report)`: `count` steps of training in one dispatch."""
+
+    def run(state: State, data: Tree, rows: Any, count: Any) -> tuple[State, Any]:
+        def body(i: Any, state: State) -> State:
+            return train_step(model, names, state, _pick(data, i), _mask(rows, i, data, padded))
+
+        state = jax.lax.fori_loop(0, count, body, state)
+        return state, report_of(model, names, state.totals, state.params)
+
+    return jax.jit(run, donate_argnums=(0,) if donate else ())
+
+
+def test_program(model: Any, names: Variables, *, padded: bool) -> Callable[..., Any]:
+    """Compile `run(state, data, rows, count) -> (state, report)`: `count` batches of evaluation in one dispatch."""
+
+    def run(params: Arrays, rest: tuple[Arrays, Arrays], data: Tree, rows: Any, count: Any) -> tuple[Any, Any]:
+        def body(i: Any, rest: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
+            state = State(params, rest[0], (), rest[1])
+            new = test_step(model, names, state, _pick(data, i), _mask(rows, i, data, padded))
+            return new.stats, new.totals
+
+        rest = jax.lax.fori_loop(0, count, body, rest)
+        return rest, report_of(model, names, rest[1], ())
+
+    return jax.jit(run)
+
+
+test_program.__test__ = False  # type: ignore[attr-defined]
+
+
+def predict_program(model: Any, names: Variables) -> Callable[..., Any]:
+    """Compile `run(params, stats, x) -> (outputs, stats)`: one batch of prediction."""
+
+    def run(params: Arrays, stats: Arrays, x: Tree) -> tuple[Tree, Arrays]:
+        return predict_step(model, names, State(params, stats, (), ()), x)
+
+    return jax.jit(run)
+
+
+def custom_program(model: Any, method: str, donate: bool) -> Callable[..., Any]:
+    """Compile `run(state, data, rows, count) -> (state, report)` over a `train_step` or `test_step` of the user's.
+
+    The method has Keras-on-JAX's form, `step(state, data) -> (logs, state)`; the logs of the last batch are reported.
+    """
+
+    def one(state: Any, data: Tree, i: Any) -> tuple[Any, Any]:
+        batch = _pick(data, i)
+        batch = tuple(batch)
+        while batch and batch[-1] is None:
+            batch = batch[:-1]
+        logs, new = getattr(model, method)(tuple(state), batch)
+        if jax.tree.structure(tuple(map(tuple, new))) != jax.tree.structure(tuple(map(tuple, state))):
+            raise invalid(
+                f"`{method}` must return `(logs, state)` with a state of the same structure as it was given.",
+                owner=type(model).__name__,
+            )
+        return logs, type(state)(*map(tuple, new)) if isinstance(state, State) else tuple(map(tuple, new))
+
+    def run(state: Any, data: Tree, rows: Any, count: Any) -> tuple[Any, Any]:
+        del rows
+        logs_spec, _ = jax.eval_shape(one, state, data, 0)
+        start = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), logs_spec)
+
+        def body(i: Any, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            logs, state = one(carry[1], data, i)
+            return logs, state
+
+        logs, state = jax.lax.fori_loop(0, count, body, (start, state))
+        finite = jnp.bool_(True)
+        for leaf in (*jax.tree.leaves(logs), *state[0]):
+            if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.inexact):
+                finite &= jnp.all(jnp.isfinite(leaf))
+        return state, {"logs": logs, "finite": finite}
+
+    return jax.jit(run, donate_argnums=(0,) if donate else ())

@@ -1,0 +1,214 @@
+"""Data that comes batch by batch: generators, iterators, `PyDataset`s, loaders. Batches of one shape share a dispatch."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from lamina._types import Numpy, Tree
+from lamina.errors import InvalidArgumentError, describe, invalid
+from lamina.training import arrays
+from lamina.training.feed import BLOCK_BATCHES, BLOCK_BYTES, aligned
+from lamina.training.steps import Block
+
+Check = Callable[[Tree, str], Tree]
+
+
+def unpack(batch: Any) -> tuple[Any, Any, Any]:
+    """Return `(x, y, sample_weight)` of what a generator gave.
+
+    Raises:
+        InvalidArgumentError: If it is a tuple of another length, or a list that could be either.
+    """
+    if isinstance(batch, list):
+        batch = tuple(batch)
+    if not isinstance(batch, tuple):
+        return batch, None, None
+    if 1 <= len(batch) <= 3:
+        return (*batch, *[None] * (3 - len(batch)))  # type: ignore[return-value]
+    raise invalid(
+        "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`.",
+        owner="a batch",
+        received=f"a tuple of length {len(batch)}",
+        fix="put several inputs into one list or dict: `([x1, x2], y)`.",
+    )
+
+
+class StreamFeed:
+    """Blocks of batches that an iterator gives.
+
+    Args:
+        source: An iterator or a function that returns a fresh iterator for each epoch.
+        steps: Batches in an epoch; None: until it ends.
+        check: Called with each batch `(x, y, sample_weight)` of NumPy arrays and its label; returns it made ready.
+        padded: Whether shorter batches are filled up to the first one's rows.
+        class_weight: Weights by class number.
+        on_epoch_end: Called when an epoch has been read.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        steps: int | None,
+        *,
+        check: Check,
+        padded: bool,
+        class_weight: Any = None,
+        on_epoch_end: Callable[[], None] | None = None,
+    ) -> None:
+        self.steps, self.padded, self.ran_dry = steps, padded, False
+        self._source, self._check, self._class_weight = source, check, class_weight
+        self._on_epoch_end = on_epoch_end
+        self._iterator: Iterator[Any] | None = None
+        self._waiting: list[Tree] = []  # batches read but not given out
+        self._taken, self._number, self._size = 0, 0, 0
+        self._finished = False
+
+    def start_epoch(self) -> None:
+        """Begin an epoch: ask a source that can start anew for a fresh iterator."""
+        self._taken, self._finished = 0, False
+        if self._iterator is None or (callable(self._source) and self.steps is None):
+            if not self._waiting:
+                self._iterator = iter(self._source() if callable(self._source) else self._source)
+        elif callable(self._source) and not self._waiting and self._number:
+            self._iterator = iter(self._source())
+
+    def peek(self) -> Tree:
+        """Return shapes and types of the first batch, which is kept for the first step.
+
+        Raises:
+            InvalidArgumentError: If there is none.
+        """
+        if self._iterator is None:
+            self._iterator = iter(self._source() if callable(self._source) else self._source)
+        if not self._waiting:
+            first = self._read()
+            if first is None:
+                raise invalid(
+                    "When passing a Python generator to a model, the generator must yield at least one batch. "
+                    "Received an empty generator.",
+                    fix="let it yield `(x, y)` batches.",
+                )
+            self._waiting.append(first)
+        first = self._waiting[0]
+        self._size = max(self._size, len(jax.tree.leaves(first)[0]))
+        return jax.tree.map(lambda a: arrays.spec(a, None), first)
+
+    def _read(self) -> Tree | None:
+        """Return the next batch, checked, or None at the end."""
+        assert self._iterator is not None  # noqa: S101 - set by start_epoch or peek
+        try:
+            batch = next(self._iterator)
+        except StopIteration:
+            return None
+        label = f"batch {self._number}"
+        self._number += 1
+        if batch is None:
+            raise invalid("The generator yielded None.", owner=label, fix="let it yield `(x, y)` batches of arrays.")
+        x, y, weight = unpack(batch)
+        try:
+            ready = (arrays.to_host(x, "x"), arrays.to_host(y, "y"), arrays.to_host(weight, "sample_weight"))
+            arrays.check_lengths(x=ready[0], y=ready[1], sample_weight=ready[2])
+            return self._check(ready, label)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"In {label} of the data: {error}") from error
+
+    def block(self, count: int) -> Block | None:
+        """Return the next batches of one shape, at most `count`, or None at the end of the epoch."""
+        if self.steps is not None:
+            count = min(count, self.steps - self._taken)
+        if count <= 0 or self._finished:
+            self._close()
+            return None
+        batches: list[Tree] = []
+        limit = count
+        while len(batches) < limit:
+            batch = self._waiting.pop(0) if self._waiting else self._read()
+            if batch is None:
+                self._finished = True
+                break
+            if batches and not self._alike(batches[0], batch):
+                self._waiting.insert(0, batch)
+                break
+            batches.append(batch)
+            if len(batches) == 1:
+                limit = min(count, self._capacity(batch))
+        if not batches:
+            self._ended_early()
+            self._close()
+            return None
+        self._taken += len(batches)
+        return self._stack(batches)
+
+    def _ended_early(self) -> None:
+        if self.steps is not None and self._taken < self.steps:
+            self.ran_dry = True
+
+    def _close(self) -> None:
+        if self._on_epoch_end is not None and not self._waiting:
+            self._on_epoch_end()
+
+    def _alike(self, one: Tree, other: Tree) -> bool:
+        """Return whether two batches may share a block: the same shapes, but for rows where those are filled up."""
+        if jax.tree.structure(one) != jax.tree.structure(other):
+            return False
+        pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+        start = 1 if self.padded else 0
+        fits = all(a.shape[start:] == b.shape[start:] and a.dtype == b.dtype for a, b in pairs)
+        return fits and (not self.padded or len(jax.tree.leaves(other)[0]) <= self._size)
+
+    def _capacity(self, batch: Tree) -> int:
+        leaves = jax.tree.leaves(batch)
+        rows = len(leaves[0])
+        self._size = max(self._size, rows) if self.padded else rows
+        size = sum(a[:1].size * device_size(a) for a in leaves) * self._size
+        return max(1, min(BLOCK_BATCHES, BLOCK_BYTES // max(1, size)))
+
+    def _stack(self, batches: list[Tree]) -> Block:
+        capacity = self._capacity(batches[0])
+        size = self._size
+        real = np.full(capacity, size, np.int32)
+
+        def stack(*parts: Numpy) -> Numpy:
+            buffer = aligned((capacity, size, *parts[0].shape[1:]), arrays.device_dtype(parts[0]))
+            for k, part in enumerate(parts):
+                buffer[k, : len(part)] = part
+                if len(part) < size:
+                    buffer[k, len(part) :] = part[np.arange(size - len(part)) % len(part)]
+                    real[k] = len(part)
+            return buffer
+
+        return Block(jax.tree.map(stack, *batches), real, len(batches))
+
+    def release(self, block: Block) -> None:
+        """Nothing: each block has memory of its own."""
+
+
+def device_size(array: Numpy) -> int:
+    """Return the bytes of one element on the device."""
+    return arrays.device_dtype(array).itemsize
+
+
+def warn_ran_dry(taken: int, wanted: int) -> None:
+    """Warn that the data ended before the epoch did."""
+    warnings.warn(
+        f"Your input ran out of data; interrupting training. It gave {taken} of {wanted} batches. Make sure that your "
+        "dataset or generator can generate at least `steps_per_epoch * epochs` batches. You may need to use the "
+        "`.repeat()` function when building your dataset.",
+        stacklevel=3,
+    )
+
+
+def source_of(data: Any, name: str = "x") -> Any:
+    """Return what `StreamFeed` reads for a generator, iterator, `PyDataset` or loader, or None if it is none of these."""
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and hasattr(data, "on_epoch_end"):
+        return lambda: (data[i] for i in range(len(data)))
+    if hasattr(data, "__next__"):
+        return data
+    if hasattr(data, "__iter__") and not isinstance(data, list | tuple | dict | str) and not hasattr(data, "__array__"):
+        return lambda: iter(data)
+    if isinstance(data, str | bytes) or callable(data):
+        raise invalid("Unrecognized data type.", owner=f"`{name}`", received=describe(data), fix="pass arrays or a generator.")
+    return None
