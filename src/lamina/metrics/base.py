@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config, names, registry, serialization
+from lamina import config, initializers, names, registry, serialization
 from lamina._types import Array, Arrays, Config, Shape, Tree
 from lamina.errors import UnboundVariableError, invalid, message
 from lamina.serialization import Configurable
@@ -82,10 +82,10 @@ class Metric(Configurable):
             name: Its name, e.g. "total".
         """
         self._check_super_called()
-        if initializer is None or initializer == "zeros":
+        if initializer is None or (isinstance(initializer, str) and initializer == "zeros"):
             initializer = _zeros
         elif isinstance(initializer, str | dict | type):
-            initializer = serialization.get("initializers", initializer, "initializer")
+            initializer = initializers.get(initializer)
         with names.name_scope(self.name.replace("/", ">"), self):
             variable = Variable(
                 initializer,

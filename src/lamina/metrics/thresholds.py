@@ -175,9 +175,7 @@ def _keep_top_k(scores: Array, k: int) -> Array:
     """Return scores with all but the `k` largest of the last axis set to a very negative number."""
     classes = scores.shape[-1]
     if k > classes:
-        raise invalid(
-            "`top_k` must not be larger than the number of classes.", received=f"top_k={k}, {classes} classes"
-        )
+        raise invalid("`top_k` must not exceed the number of classes.", received=f"top_k={k} for {classes} classes")
     _, best = jax.lax.top_k(scores, k)
     kept = jnp.sum(jax.nn.one_hot(best, classes, dtype=scores.dtype), axis=-2)
     return jnp.where(kept > 0, scores, NEG_INF)
