@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lamina.optimizers.rebuilding import rebuild
+
 
 def build(model: Any) -> None:
     """Build the optimizer for the model's trainable weights; one built for others keeps what still belongs to them."""
@@ -16,4 +18,4 @@ def build(model: Any) -> None:
         alive = {id(v) for v in model.variables}
         if all(id(v) in alive for v in optimizer._trainable_variables):
             return  # some may be frozen now: they get no gradient
-    optimizer.rebuild(wanted)
+    rebuild(optimizer, wanted)

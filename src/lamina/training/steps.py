@@ -84,11 +84,26 @@ def train_step(model: Any, names: Variables, state: State, batch: Tree, rows: An
             return _scaled(model, names, state, loss), (loss, y_pred, values(names.stats), values(names.totals))
 
     (_, (loss, y_pred, stats, totals)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    params, slots = model.optimizer.stateless_apply(state.slots, grads, state.params)
+    params, slots = _apply(model.optimizer, names, state, stats, grads)
     with bound((*names.params, *names.stats, *names.totals), (*state.params, *stats, *totals)):
         model.metrics_in_step(loss, batch, y_pred, rows)
         totals = values(names.totals)
-    return State(tuple(params), stats, tuple(slots), totals)
+    return State(params, stats, slots, totals)
+
+
+def _apply(optimizer: Any, names: Variables, state: State, stats: Arrays, grads: Any) -> tuple[Arrays, Arrays]:
+    """Return new parameters and slots. Variables that the optimizer knows but that are frozen now get no gradient."""
+    trained = optimizer._trainable_variables
+    if len(trained) == len(names.params) and all(a is b for a, b in zip(trained, names.params, strict=True)):
+        params, slots = optimizer.stateless_apply(state.slots, grads, state.params)
+        return tuple(params), tuple(slots)
+    values_of = dict(zip((*names.params, *names.stats), (*state.params, *stats), strict=True))
+    grads_of = dict(zip(names.params, grads, strict=True))
+    new, slots = optimizer.stateless_apply(
+        state.slots, [grads_of.get(v) for v in trained], tuple(values_of[v] for v in trained)
+    )
+    new_of = dict(zip(trained, new, strict=True))
+    return tuple(new_of[v] for v in names.params), tuple(slots)
 
 
 def _scaled(model: Any, names: Variables, state: State, loss: Array) -> Array:
