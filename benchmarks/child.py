@@ -1,0 +1,33 @@
+"""One measurement of one peer, in this process: `python -m benchmarks.child PEER WORKLOAD SECONDS KIND [quick]`.
+
+Prints one line of JSON. Whatever the peer prints itself goes nowhere, as into a file that nobody reads.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+from benchmarks import measure, peers
+from benchmarks.workloads import WORKLOADS
+
+
+def main(peer: str, workload: str, seconds: str, kind: str, *flags: str) -> None:
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    chosen = WORKLOADS[workload].quick() if "quick" in flags else WORKLOADS[workload]
+    result: dict[str, Any]
+    try:
+        module = peers.load(peer)
+        if kind == "fit":
+            timing = measure.training(module.fit(chosen), float(seconds))
+        else:
+            timing = measure.inference(module.predict(chosen), float(seconds))
+        result = {"samples_per_second": chosen.rows / timing.epoch, **timing._asdict()}
+    except peers.Absent as reason:
+        result = {"absent": str(reason)}
+    print(json.dumps(result), file=answer, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,338 @@
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the benchmarks are no part of the package
+
+from benchmarks import __main__ as command
+from benchmarks import measure, peers, run, table
+from benchmarks.workloads import GOALS, WORKLOADS
+
+
+class Clock:
+    """Time that passes where a peer works: `once` for a fit, `compiling` in the first, `epoch` for each epoch."""
+
+    def __init__(self, *, once=0.5, compiling=2.0, epoch=0.25, noise=()):
+        self.now, self.once, self.compiling, self.epoch, self.noise = 100.0, once, compiling, epoch, list(noise)
+        self.fits = []
+
+    def __call__(self):
+        return self.now
+
+    def train(self, epochs=1):
+        first = not self.fits
+        self.fits.append(epochs)
+        self.now += self.once + epochs * self.epoch + (self.compiling if first else 0.0)
+        self.now += self.noise.pop(0) if self.noise else 0.0
+
+
+def measurement(peer, speed=None, *, workload="tiny", number=0, **more):
+    result = {"samples_per_second": speed, "epoch": 1.0, "compiling": 2.0, "epochs": 3} if speed else {}
+    return {"round": number, "workload": workload, "peer": peer, "kind": "fit", **result, **more}
+
+
+# Timing
+
+
+def test_what_a_fit_does_once_and_compiling_do_not_count_as_an_epoch():
+    clock = Clock()
+    timing = measure.training(clock.train, 3.0, clock)
+    assert timing.epoch == pytest.approx(0.25)
+    assert timing.compiling == pytest.approx(2.0)
+    assert timing.epochs >= 2
+
+
+def test_one_disturbed_fit_does_not_move_the_median():
+    clock = Clock()
+    measure.training(clock.train, 3.0, clock)
+    longest = clock.fits.index(max(clock.fits[4:]), 4)
+    disturbed = Clock(noise=[0.0] * longest + [60.0])
+    assert measure.training(disturbed.train, 3.0, disturbed).epoch == pytest.approx(0.25)
+
+
+def test_a_slow_peer_is_measured_once_and_a_fast_one_over_many_epochs():
+    slow, fast = Clock(epoch=20.0), Clock(epoch=1e-3, once=1e-4)
+    assert measure.training(slow.train, 3.0, slow).epochs == 2
+    assert sum(slow.fits) <= 8
+    assert measure.training(fast.train, 3.0, fast).epochs > 500
+
+
+def test_an_epoch_that_seems_to_take_no_time_is_an_error():
+    clock = Clock(epoch=0.0)
+    with pytest.raises(RuntimeError, match="no time"):
+        measure.training(clock.train, 3.0, clock)
+
+
+def test_a_pass_of_predict_is_the_median_of_several():
+    clock = Clock(once=0.0)
+    timing = measure.inference(clock.train, 2.0, clock)
+    assert timing.epoch == pytest.approx(0.25)
+    assert timing.compiling == pytest.approx(2.0)
+    assert timing.epochs == 8
+
+
+# Workloads
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_rows_are_whole_batches_with_every_class(name):
+    workload = WORKLOADS[name].quick()
+    assert workload.rows % workload.batch == 0
+    assert WORKLOADS[name].rows % WORKLOADS[name].batch == 0
+    (x, y), (x_validation, y_validation) = WORKLOADS[name].data()
+    assert (x.shape, x.dtype) == ((WORKLOADS[name].rows, workload.widths[0]), np.float32)
+    assert y.dtype == np.int32
+    assert set(y) == set(range(workload.widths[-1]))
+    assert len(x_validation) == len(y_validation) == WORKLOADS[name].validation_rows
+
+
+def test_data_is_the_same_each_time_and_its_labels_can_be_learned():
+    (x, y), (x_validation, y_validation) = WORKLOADS["small"].data()
+    np.testing.assert_array_equal(x, WORKLOADS["small"].data()[0][0])
+    assert not np.array_equal(x, WORKLOADS["small"].data(seed=1)[0][0])
+    centres = np.stack([x[y == label].mean(axis=0) for label in range(10)])
+    distances = ((x_validation[:, None] - centres) ** 2).sum(axis=-1)
+    assert (distances.argmin(axis=1) == y_validation).mean() > 0.95
+
+
+def test_the_workloads_and_goals_are_those_agreed_on():
+    assert {name: one.widths for name, one in WORKLOADS.items()} == {
+        "tiny": (4, 16, 3),
+        "small": (64, 128, 64, 10),
+        "mnist": (784, 512, 256, 10),
+        "wide": (1024, 4096, 4096, 1000),
+    }
+    assert [(one.batch, one.rows) for one in WORKLOADS.values()] == [
+        (32, 12800),
+        (32, 12800),
+        (128, 12800),
+        (512, 3072),
+    ]
+    assert GOALS == {"tiny": 15, "small": 3, "mnist": 1.15, "wide": 1.03}
+
+
+# Peers
+
+
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_every_peer_has_the_same_entries_and_imports_its_library_late(name):
+    before = set(sys.modules)
+    peer = peers.load(name)
+    assert {type(peer.NAME), type(peer.REQUIRES)} == {str, tuple}
+    assert callable(peer.fit)
+    assert callable(peer.predict)
+    assert not {"torch", "tensorflow", "keras", "sklearn"} & (set(sys.modules) - before)
+
+
+def test_peers_take_turns_and_begin_with_another_one_each_round():
+    order = list(run.schedule(["a", "b", "c"], ["x", "y"], 2))
+    assert [peer for _, workload, peer in order if workload == "x"] == ["a", "b", "c", "b", "c", "a"]
+    assert [number for number, *_ in order] == [0] * 6 + [1] * 6
+
+
+def test_a_peer_that_is_not_installed_is_reported_as_absent(monkeypatch):
+    monkeypatch.setattr(peers, "load", lambda _: types.SimpleNamespace(REQUIRES=("json", "no_such_package")))
+    result = run.measure("any", "tiny", seconds=1, kind="fit", quick=True)
+    assert result == {"absent": "no_such_package is not installed"}
+
+
+def test_scikit_learn_is_measured_in_a_process_of_its_own():
+    result = run.measure("sklearn", "tiny", seconds=0.05, kind="fit", quick=True)
+    assert result["samples_per_second"] > 0
+    assert result["epochs"] >= 2
+
+
+def test_a_peer_that_breaks_is_reported_with_its_error():
+    result = run.measure("sklearn", "no such workload", seconds=0.05, kind="fit", quick=True)
+    assert result == {"failed": "KeyError: 'no such workload'"}
+
+
+def test_what_is_absent_is_not_tried_again(monkeypatch):
+    asked = []
+
+    def answer(name, workload, **_):
+        asked.append((name, workload))
+        return {"absent": "not here"} if name == "b" else {"samples_per_second": 1.0}
+
+    monkeypatch.setattr(run, "measure", answer)
+    found = run.collect(["a", "b"], ["x"], rounds=3, seconds=1)
+    assert asked.count(("b", "x")) == 1
+    assert len(found) == 6
+    assert [one.get("absent") for one in found if one["peer"] == "b"] == ["not here"] * 3
+
+
+# Tables
+
+
+def test_medians_and_ratios_come_from_all_rounds():
+    lines = table.summarize(
+        [measurement("lamina", speed) for speed in (300.0, 330.0, 900.0)]
+        + [measurement("keras_jax", speed) for speed in (90.0, 110.0, 10.0)]
+        + [measurement("sklearn", 30.0, compiling=0.0)]
+    )
+    assert [(line.peer, line.samples, line.least, line.most) for line in lines] == [
+        ("lamina", 330.0, 300.0, 900.0),
+        ("keras_jax", 90.0, 10.0, 110.0),
+        ("sklearn", 30.0, 30.0, 30.0),
+    ]
+    (ratio,) = table.ratios(lines)
+    assert (ratio.best, ratio.goal) == ("keras_jax", 15)
+    assert ratio.ratio == pytest.approx(330 / 90)
+
+
+@pytest.mark.parametrize("only", ["lamina", "keras_jax"])
+def test_there_is_no_ratio_where_one_side_is_absent(only):
+    other = "keras_jax" if only == "lamina" else "lamina"
+    lines = table.summarize([measurement(only, 10.0), measurement(other, absent="not installed")])
+    (ratio,) = table.ratios(lines)
+    assert ratio.ratio is None
+
+
+def record(**changed):
+    return {
+        "date": "2026-01-02T03:04:05+00:00",
+        "machine": {"processor": "Abacus 9", "cores": 2},
+        "load": 0.1,
+        "options": {"rounds": 3, "seconds": 3.0, "kind": "fit", "quick": False},
+        "measurements": [
+            measurement("lamina", 3_000_000.0),
+            measurement("keras_jax", 150_000.0),
+            measurement("torch_compiled", absent="torch is not installed"),
+            measurement("lamina", 2_000.0, workload="wide"),
+            measurement("keras_jax", 1_000.0, workload="wide"),
+            measurement("torch_compiled", workload="wide", absent="torch is not installed"),
+        ],
+    } | changed
+
+
+def test_a_stored_result_is_printed_as_a_table(tmp_path):
+    path = command.write(record(), tmp_path / "results")
+    assert path.name == "2026-01-02T030405-fit.json"
+    result = CliRunner().invoke(command.main, ["--show", str(path)])
+    assert result.exit_code == 0, result.output
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line]
+    assert ["tiny", "lamina", "3,000,000", "3,000,000", "3,000,000", "2.0 s"] in rows
+    assert ["", "PyTorch compiled", "-", "", "", ""] in rows
+    assert ["tiny", "Keras on JAX", "20.00 x", "15 x"] in rows
+    assert ["wide", "Keras on JAX", "2.00 x", "1.03 x"] in rows
+    assert "PyTorch compiled (tiny, wide): absent: torch is not installed" in result.output
+    assert "Abacus 9, 2 cores, 2026-01-02" in result.output
+    assert "do not trust" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"load": 1.7}, "load 1.7 before the start"),
+        ({"options": {"rounds": 1, "seconds": 0.5, "kind": "fit", "quick": True}}, "not how fast it is"),
+    ],
+)
+def test_numbers_that_are_not_to_be_trusted_say_so(capsys, changed, expected):
+    command.draw(Console(width=120), record(**changed))
+    assert expected in capsys.readouterr().out
+
+
+# The command
+
+
+@pytest.fixture
+def invoke(monkeypatch, tmp_path):
+    """`python -m benchmarks` without the measuring: returns the result, what was asked for and what was written."""
+    asked = {}
+
+    def collect(names, workloads, **options):
+        asked.update(names=names, workloads=workloads, **options)
+        result = measurement(names[0], 5.0)
+        options["report"](0, "tiny", names[0], result)
+        return [result, measurement(names[-1], **asked.pop("last", {}))] if len(names) > 1 else [result]
+
+    where = {name: record()[name] for name in ("date", "machine")}
+    monkeypatch.setattr(run, "collect", collect)
+    monkeypatch.setattr(command, "circumstances", lambda: where)
+    monkeypatch.setattr(command, "RESULTS", tmp_path)
+    write = command.write
+    monkeypatch.setattr(command, "write", lambda made: write(made, tmp_path))
+
+    def start(*arguments, **last):
+        asked["last"] = last
+        result = CliRunner().invoke(command.main, list(arguments))
+        asked.pop("report", None)
+        asked.pop("last", None)
+        return result, asked, [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+
+    return start
+
+
+def test_without_options_everything_is_measured_in_three_rounds(invoke):
+    result, asked, written = invoke(absent="not here")
+    assert result.exit_code == 0, result.output
+    assert asked == {
+        "names": peers.PEERS,
+        "workloads": tuple(WORKLOADS),
+        "rounds": 3,
+        "seconds": 3.0,
+        "kind": "fit",
+        "quick": False,
+    }
+    assert written[0]["measurements"][0]["samples_per_second"] == 5.0
+    assert written[0]["ratios"][0]["workload"] == "tiny"
+
+
+def test_options_choose_what_is_measured(invoke):
+    _, asked, _ = invoke(
+        "--workloads", "wide, tiny", "--peers", "sklearn", "--rounds", "2", "--seconds", "9", "--predict"
+    )
+    assert asked == {
+        "names": ("sklearn",),
+        "workloads": ("wide", "tiny"),
+        "rounds": 2,
+        "seconds": 9.0,
+        "kind": "predict",
+        "quick": False,
+    }
+
+
+def test_quick_is_one_short_round(invoke):
+    _, asked, _ = invoke("--quick", "--rounds", "4", "--peers", "sklearn")
+    assert (asked["rounds"], asked["seconds"], asked["quick"]) == (1, 0.5, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--workloads", "huge"], "huge is not one of tiny, small, mnist, wide"),
+        (["--peers", "sklearn,caffe"], "caffe is not one of"),
+        (["--peers", ""], "nothing is not one of"),
+        (["--rounds", "0"], "Invalid value"),
+        (["--show", "no-such-file.json"], "does not exist"),
+    ],
+)
+def test_a_wrong_option_is_refused(invoke, arguments, expected):
+    result, asked, _ = invoke(*arguments)
+    assert result.exit_code == 2
+    assert expected in result.output
+    assert not asked
+
+
+def test_a_peer_that_failed_makes_the_command_fail_after_the_table(invoke):
+    result, _, written = invoke("--peers", "sklearn,lamina", failed="OSError: boom")
+    assert result.exit_code == 1
+    assert "lamina (tiny): failed: OSError: boom" in result.output
+    assert len(written) == 1
+
+
+def test_the_circumstances_name_machine_and_versions(monkeypatch):
+    from lamina import machine
+
+    monkeypatch.setattr(machine, "matmul_rate", lambda: 1e11)
+    found = command.circumstances()
+    assert found["machine"]["cores"] == machine.cores()
+    assert found["machine"]["matmul_gigaflops"] == 100.0
+    assert found["versions"]["jax"]
+    assert json.loads(json.dumps(found)) == found
