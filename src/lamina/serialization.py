@@ -1,5 +1,6 @@
 """Objects to plain dicts and back, in Keras's form. Reading never imports, evaluates or unpickles anything."""
 
+import importlib
 import inspect
 import types
 from collections.abc import Iterator
@@ -372,7 +373,7 @@ def _resolve(config: Config, name: Any, inner: Any) -> Any:
         own = registry.get_registered_object(key) if isinstance(key, str) else None
         if own is not None:
             return own
-    found = _built_in(module, name, is_function)
+    found = _built_in(module, name, is_function) or (_table() and _built_in(module, name, is_function))
     if found is not None:
         if registered and registered not in (name, config.get("class_name")):
             raise invalid(
@@ -385,6 +386,14 @@ def _resolve(config: Config, name: Any, inner: Any) -> Any:
     if own is not None:
         return own
     raise _not_located("function" if is_function else "class", name, module, registered)
+
+
+@lru_cache(maxsize=1)
+def _table() -> bool:
+    """Import the rooms that fill the table, since a program need not have used all of them."""
+    for room in ("activations", "constraints", "initializers", "layers", "losses", "metrics", "models", "optimizers"):
+        importlib.import_module(f"lamina.{room}")
+    return True
 
 
 def _built_in(module: Any, name: Any, is_function: bool) -> Any:

@@ -12,7 +12,7 @@ from lamina.registry import snake_case
 Saveable = Parts | Optimizer
 _LISTED = frozenset({"Sequential", "Functional"})  # models whose `layers` come first
 # Attributes of the library's models that hold the same layers again, or parts that Keras's models do not have.
-_MACHINERY = frozenset({"_arguments", "_functional", "_operations", "operations"})
+_MACHINERY = frozenset({"_arguments", "_chain", "_functional", "_operations", "operations"})
 
 
 def walk(root: Saveable, skip: frozenset[int] = frozenset()) -> Iterator[tuple[str, Saveable]]:
