@@ -138,6 +138,12 @@ def test_one_line_an_epoch_in_a_terminal_too_if_asked(clock, terminal):
     assert len(terminal.getvalue().splitlines()) == 3
 
 
+@pytest.mark.parametrize("verbose", ["atuo", -1, 1.5, None])
+def test_verbose_is_auto_or_a_number(verbose):
+    with pytest.raises(errors.InvalidArgumentError, match="`verbose` must be 'auto', 0, 1 or 2"):
+        callbacks.CallbackList([], add_progbar=True, verbose=verbose)
+
+
 def test_verbose_0_prints_nothing(clock, terminal):
     logger = callbacks.ProgbarLogger()
     fit(clock, verbose=0, extra=[logger])

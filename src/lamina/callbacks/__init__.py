@@ -2,7 +2,7 @@
 
 from lamina.callbacks.base import Callback
 from lamina.callbacks.callback_list import CallbackList
-from lamina.callbacks.checkpoint import ModelCheckpoint
+from lamina.callbacks.checkpoint import BackupAndRestore, ModelCheckpoint
 from lamina.callbacks.history import History
 from lamina.callbacks.logging import CSVLogger, LambdaCallback
 from lamina.callbacks.monitor import MonitorCallback
@@ -11,6 +11,7 @@ from lamina.callbacks.schedules import LearningRateScheduler, ReduceLROnPlateau
 from lamina.callbacks.stopping import EarlyStopping, TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

@@ -17,8 +17,14 @@ HOOKS = (*BATCH_HOOKS, *EPOCH_HOOKS, *RUN_HOOKS)
 
 
 def default(hook: Hook) -> Hook:
-    """Mark a hook as one that nobody waits for, so that it does not make the loop go one batch at a time."""
-    hook._is_default = True  # type: ignore[attr-defined] # the mark that Keras's own callbacks carry as well
+    """Mark a hook that does nothing. Keras's own callbacks carry the same mark."""
+    hook._is_default = True  # type: ignore[attr-defined]
+    return hook
+
+
+def unawaited(hook: Hook) -> Hook:
+    """Mark a hook that is called where batches come one by one, but is no reason for that."""
+    hook._is_unawaited = True  # type: ignore[attr-defined]
     return hook
 
 
@@ -35,12 +41,16 @@ def overrides(callback: Any, name: str) -> bool:
     """
     names = (name, name.replace("train_", "")) if "train_batch" in name else (name,)
     hooks = [getattr(callback, own, None) for own in names]
-    return any(hook is not None and getattr(hook, "_is_default", False) is not True for hook in hooks)
+    return any(hook is not None and not (_marked(hook, "default") or _marked(hook, "unawaited")) for hook in hooks)
+
+
+def _marked(hook: Any, mark: str) -> bool:
+    return getattr(hook, f"_is_{mark}", False) is True  # a mock has every attribute
 
 
 def records_only(callback: Any, name: str) -> bool:
     """Return whether a hook of a callback may be delivered late: it does nothing, or only records."""
-    return not overrides(callback, name) or getattr(getattr(callback, name), "_is_passive", False) is True
+    return not overrides(callback, name) or _marked(getattr(callback, name), "passive")
 
 
 def plain(logs: Logs | None) -> Logs:

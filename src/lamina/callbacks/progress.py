@@ -57,8 +57,10 @@ class ProgbarLogger(Callback):
     def set_params(self, params: Any) -> None:
         super().set_params(params)
         verbose = params.get("verbose", 1)
+        if verbose != "auto" and not (isinstance(verbose, int) and verbose >= 0):
+            raise invalid("`verbose` must be 'auto', 0, 1 or 2.", received=f"verbose={verbose!r}")
         self._asked = verbose != "auto"
-        self.verbose = 1 if verbose == "auto" else int(verbose)
+        self.verbose = 1 if verbose == "auto" else min(int(verbose), 2)
         self.epochs = params.get("epochs", 1)
         self.target = params.get("steps")
         self._samples = params.get("samples")
@@ -139,11 +141,12 @@ class ProgbarLogger(Callback):
         now = time.perf_counter()
         self._label, self._start, self.seen, self._logs = label, now, 0, {}
         self._anchor = None if first else (now, 0)
-        self._look = now if first else now + _EVERY
+        self._look = now + _EVERY
         if first:
             self._mode = console.mode()
-            if self._live() and (self._asked or label != "Predict"):
-                self._draw(now, "starting")
+            if self._called_in_fit and self._live():
+                self._draw(now, "starting")  # the first dispatch waits for the compiler
+                self._look = now
 
     def _speed(self, steps: int, seconds: float) -> str | None:
         if steps <= 0 or seconds <= 0:

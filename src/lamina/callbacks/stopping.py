@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lamina import registry
-from lamina.callbacks.base import Callback, Logs, default
+from lamina.callbacks.base import Callback, Logs, unawaited
 from lamina.callbacks.console import say
 from lamina.callbacks.monitor import MonitorCallback, number
 
@@ -124,7 +124,7 @@ class TerminateOnNaN(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batch, self._look, self._stopped = 0, 0.0, False
 
-    @default  # _on_block_end sees the same, without making the loop stop at each batch
+    @unawaited  # _on_block_end sees the same, without making the loop stop at each batch
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._batch = batch
         self._check(logs or {})
