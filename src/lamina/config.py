@@ -146,7 +146,7 @@ def place_compilation_cache() -> None:
         return
     import jax
 
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.jax_compilation_cache_dir is not None:  # type: ignore[attr-defined]
         return
     folder = cache_folder() / "programs"
     try:

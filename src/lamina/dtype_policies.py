@@ -24,7 +24,8 @@ class DTypePolicy(Configurable):
     """
 
     def __init__(self, name: str | None = None) -> None:
-        self.name = name = dtype_policy().name if name is None else name
+        self.name: str = dtype_policy().name if name is None else name
+        name = self.name
         if not isinstance(name, str):
             raise InvalidTypeError(
                 message(
@@ -52,7 +53,7 @@ class DTypePolicy(Configurable):
         return f'<DTypePolicy "{self.name}">'
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash(self.name)

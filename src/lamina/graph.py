@@ -31,12 +31,12 @@ def standardize_shape(shape: Any) -> Shape:
     Raises:
         InvalidArgumentError: If a size is negative or not a whole number.
     """
-    if shape is None or not isinstance(shape, list | tuple):
+    if not isinstance(shape, list | tuple):
         if hasattr(shape, "__iter__"):
             shape = tuple(shape)
         else:
             raise invalid(f"Cannot convert {shape!r} to a shape.", fix="pass a tuple of whole numbers and None.")
-    sizes = []
+    sizes: list[int | None] = []
     for size in shape:
         if size is None:
             sizes.append(None)
@@ -65,6 +65,7 @@ class KerasTensor(Symbolic):
     """
 
     __slots__ = ("__dict__", "_dtype", "_keras_history", "_shape", "name", "ragged", "record_history", "sparse")
+    _keras_history: "History"
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ def standardize_dtype(dtype: Any) -> str:
     if isinstance(dtype, str) and dtype in _SIMPLE:
         return dtype
     name = {"int": "int32", "float": config.floatx(), "bool": "bool", "str": "string"}.get(
-        dtype.__name__ if isinstance(dtype, type) else str(dtype), None
+        dtype.__name__ if isinstance(dtype, type) else str(dtype)
     )
     if name is None:
         try:
@@ -60,8 +60,27 @@ def standardize_dtype(dtype: Any) -> str:
 
 
 _SIMPLE = frozenset(
-    "bool int4 uint4 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bfloat16 float16 float32 float64 "
-    "float8_e4m3fn float8_e5m2 complex64 complex128".split()
+    [
+        "bool",
+        "int4",
+        "uint4",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bfloat16",
+        "float16",
+        "float32",
+        "float64",
+        "float8_e4m3fn",
+        "float8_e5m2",
+        "complex64",
+        "complex128",
+    ]
 )
 
 
@@ -89,7 +108,8 @@ class Variable:
 
     __slots__ = (
         "__weakref__", "_array", "_constraint", "_dtype", "_lent", "_regularizer", "_trainable", "aggregation",
-        "autocast", "born_trainable", "from_build", "name", "overwrite_with_gradient", "path", "shape", "synchronization",
+        "autocast", "born_trainable", "from_build", "name", "overwrite_with_gradient", "path", "shape",
+        "synchronization",
     )  # fmt: skip
 
     def __init__(
@@ -324,10 +344,43 @@ def _delegate(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in (
-    "neg pos abs invert add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul "
-    "rmatmul eq ne lt le gt ge and rand or ror xor rxor lshift rshift round"
-).split():
+for _name in [
+    "neg",
+    "pos",
+    "abs",
+    "invert",
+    "add",
+    "radd",
+    "sub",
+    "rsub",
+    "mul",
+    "rmul",
+    "truediv",
+    "rtruediv",
+    "floordiv",
+    "rfloordiv",
+    "mod",
+    "rmod",
+    "pow",
+    "rpow",
+    "matmul",
+    "rmatmul",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "and",
+    "rand",
+    "or",
+    "ror",
+    "xor",
+    "rxor",
+    "lshift",
+    "rshift",
+    "round",
+]:
     setattr(Variable, f"__{_name}__", _delegate(f"__{_name}__"))
 
 

@@ -33,7 +33,7 @@ class OnBatch:
         data._ready_to_train()
         feed.start_epoch()
         block = feed.block(1)
-        assert block is not None  # noqa: S101 - there is at least one row
+        assert block is not None
         training = session.Training(self, padded=padded)
         training.back_up()
         ticket = training.dispatch(_alone(block))
@@ -48,7 +48,7 @@ class OnBatch:
         feed, padded = self._data(x, y, sample_weight, _all(x), False).ready("evaluate")
         feed.start_epoch()
         block = feed.block(1)
-        assert block is not None  # noqa: S101 - there is at least one row
+        assert block is not None
         logs, _ = session.read(session.Testing(self, padded=padded).dispatch(_alone(block)))
         return logs if return_dict else stepping.in_order(self, logs)
 
@@ -73,7 +73,7 @@ def _alone(block: Any) -> Any:
 
 def _all(x: Any) -> int | None:
     """Return a batch size that holds all of `x`."""
-    leaves = [leaf for leaf in jax.tree.leaves(x) if hasattr(leaf, "shape") and getattr(leaf, "ndim", 1)]
+    leaves = [leaf for leaf in jax.tree.leaves(x) if hasattr(leaf, "shape") and len(leaf.shape)]
     if leaves:
         return max(1, len(leaves[0]))
     return max(1, len(x)) if hasattr(x, "__len__") and not isinstance(x, dict) else None

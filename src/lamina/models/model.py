@@ -10,7 +10,7 @@ from lamina import registry, serialization
 from lamina._types import Array, Config, Tree
 from lamina.errors import did_you_mean, invalid
 from lamina.graph import FunctionOperation, Graph, KerasTensor
-from lamina.layers import InputLayer
+from lamina.layers import InputLayer, signatures
 from lamina.layers.base import Layer
 from lamina.layers.context import CallContext, calling, set_mask
 from lamina.models import optimizing, stepping
@@ -81,7 +81,7 @@ class Model(Trainer, Layer):
     # ---- parts
 
     def _sublayers(self) -> list[Any]:
-        found = {id(layer): layer for layer in self._graph_layers()}
+        found: dict[int, Any] = {id(layer): layer for layer in self._graph_layers()}
         found.update((id(layer), layer) for layer in super()._sublayers())
         return list(found.values())
 
@@ -91,7 +91,8 @@ class Model(Trainer, Layer):
     @property
     def layers(self) -> list[Layer]:
         """Its layers, from the inputs to the outputs."""
-        return self._graph_layers() or list(super()._sublayers())
+        own: list[Any] = list(super()._sublayers())
+        return self._graph_layers() or own
 
     @layers.setter
     def layers(self, value: Any) -> None:
@@ -104,7 +105,9 @@ class Model(Trainer, Layer):
             InvalidArgumentError: If there is none, with the nearest names.
         """
         if (name is None) == (index is None):
-            raise invalid("Provide either a layer name or layer index, not both or none.", received=f"name={name}, index={index}")
+            raise invalid(
+                "Provide either a layer name or layer index, not both or none.", received=f"name={name}, index={index}"
+            )
         layers = self.layers
         if index is not None:
             if not -len(layers) <= index < len(layers):
@@ -216,19 +219,20 @@ class Model(Trainer, Layer):
         if graph is None or type(self).call not in (Model.call, _sequential_call()):
             return super().compute_output_spec(*args, **kwargs)
         flat = self.name_inputs(args[0] if args else kwargs.get("inputs"))
-        if flat is not None and all(x is None or tuple(x.shape) == t.shape for x, t in zip(flat, graph.inputs, strict=True)):
+        if flat is not None and all(
+            x is None or tuple(x.shape) == t.shape for x, t in zip(flat, graph.inputs, strict=True)
+        ):
             return jax.tree.map(lambda t: KerasTensor(t.shape, dtype=t.dtype), graph.outputs_struct)
         return graph.run(flat or [], lambda op, a, k: op.compute_output_spec(*a, **k))
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights for inputs of this shape, e.g. `(None, 784)`; a list or dict of shapes for several inputs."""
+        """Make the weights for inputs of this shape, e.g. `(None, 784)`; for several a list or dict of shapes."""
         if self._graph is not None:
             self.built = True
             return
-        shape = input_shape
         stand_in = jax.tree.map(
-            lambda s: KerasTensor(s, dtype=self.compute_dtype), shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(i, tuple | list | dict) for i in s)
-        )  # fmt: skip
+            lambda shape: KerasTensor(shape, dtype=self.compute_dtype), input_shape, is_leaf=signatures.is_shape
+        )
         self.built = True
         with calling(CallContext(training=False)):
             Layer.compute_output_spec(self, stand_in)

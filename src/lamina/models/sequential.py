@@ -43,7 +43,9 @@ class Sequential(Model):
                 "Only instances of `keras.Layer` can be added to a Sequential model.",
                 owner=f"Sequential `{self.name}`",
                 received=f"{layer!r} (of type {type(layer)})",
-                fix="call the class: `Dense(10)`, not `Dense`." if isinstance(layer, type) else "wrap a function in a `Lambda`.",
+                fix="call the class: `Dense(10)`, not `Dense`."
+                if isinstance(layer, type)
+                else "wrap a function in a `Lambda`.",
             )
         shape = getattr(layer, "_input_shape_arg", None)
         if not self._chain and shape is not None and not isinstance(layer, InputLayer):
@@ -108,7 +110,8 @@ class Sequential(Model):
         """Make the weights for inputs of this shape, e.g. `(None, 784)`. Built again, it gets new ones."""
         if not self._chain:
             raise invalid(
-                f"Sequential model {self.name} cannot be built because it has no layers.", fix="call `model.add(layer)`."
+                f"Sequential model {self.name} cannot be built because it has no layers.",
+                fix="call `model.add(layer)`.",
             )
         if input_shape is None or not isinstance(input_shape, tuple):
             if isinstance(self._chain[0], InputLayer):
@@ -176,7 +179,11 @@ class Sequential(Model):
 
     def get_config(self) -> Config:
         """Return the layers and the input shape."""
-        config: Config = {"name": self.name, "trainable": self.trainable, "dtype": serialization.serialize(self.dtype_policy)}
+        config: Config = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": serialization.serialize(self.dtype_policy),
+        }
         config["layers"] = [serialization.serialize(layer) for layer in self._chain]
         if self._chain and isinstance(self._chain[0], InputLayer):
             config["build_input_shape"] = self._chain[0].batch_shape
@@ -188,7 +195,9 @@ class Sequential(Model):
         layers = config["layers"] if isinstance(config, dict) else config
         model = cls(name=config.get("name") if isinstance(config, dict) else None)
         for layer in layers:
-            model.add(serialization.deserialize(layer, custom_objects) if isinstance(layer, dict) else layer, rebuild=False)
+            model.add(
+                serialization.deserialize(layer, custom_objects) if isinstance(layer, dict) else layer, rebuild=False
+            )
         model._build_if_known()
         shape = config.get("build_input_shape") if isinstance(config, dict) else None
         if not model.built and shape:

@@ -144,7 +144,9 @@ def test_step(model: Any, state: Any, data: Any) -> tuple[dict[str, Any], Any]:
     """Return logs and state after one batch of evaluation."""
     params, stats, totals = state
     x, y, weight = unpack(data)
-    _, (loss, y_pred, stats, totals) = model.compute_loss_and_updates(params, stats, totals, x, y, weight, training=False)
+    _, (loss, y_pred, stats, totals) = model.compute_loss_and_updates(
+        params, stats, totals, x, y, weight, training=False
+    )
     logs, totals = _with_metrics(model, totals, loss, (x, y, weight), y_pred)
     return logs, (params, stats, totals)
 
@@ -157,7 +159,9 @@ def predict_step(model: Any, state: Any, data: Any) -> tuple[Tree, Any]:
     return outputs, stats
 
 
-def _with_metrics(model: Any, totals: Any, loss: Array, batch: Tree, y_pred: Tree) -> tuple[dict[str, Any], list[Array]]:
+def _with_metrics(
+    model: Any, totals: Any, loss: Array, batch: Tree, y_pred: Tree
+) -> tuple[dict[str, Any], list[Array]]:
     names = model.metrics_variables
     with bound(names, totals):
         metrics_in_step(model, loss, batch, y_pred, None)

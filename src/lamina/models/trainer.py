@@ -3,14 +3,10 @@
 import inspect
 from typing import Any
 
-import jax
-import numpy as np
-
 from lamina import config, optimizers
 from lamina._types import Array, Config, Tree
 from lamina.callbacks import CallbackList, History
-from lamina.errors import InvalidArgumentError, NotCompiledError, invalid, message
-from lamina.layers.base import Layer
+from lamina.errors import NotCompiledError, invalid, message
 from lamina.metrics import Mean, Metric
 from lamina.models import stepping
 from lamina.models.batches import OnBatch
@@ -22,6 +18,11 @@ from lamina.variables import Variable
 class Trainer(OnBatch):
     """The half of a model that trains. `Model` inherits it."""
 
+    name: str
+    built: bool
+    dtype_policy: Any
+    trainable_variables: Any
+    rowwise: Any
     optimizer: Any = None
     loss: Any = None
     compiled = False
@@ -80,7 +81,7 @@ class Trainer(OnBatch):
         self.programs.clear()
         self.batch_seconds = None
         self._compile_config = {
-            "optimizer": optimizers.get(optimizer) if found is None else _inner(found),
+            "optimizer": found,
             "loss": loss,
             "loss_weights": loss_weights,
             "metrics": metrics,
@@ -95,7 +96,9 @@ class Trainer(OnBatch):
         from lamina import serialization
 
         given = serialization.deserialize({k: v for k, v in config.items() if k != "jit_compile"})
-        self.compile(**{key: value for key, value in given.items() if key in inspect.signature(Trainer.compile).parameters})
+        self.compile(
+            **{key: value for key, value in given.items() if key in inspect.signature(Trainer.compile).parameters}
+        )
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
@@ -123,8 +126,9 @@ class Trainer(OnBatch):
             found.append(self._compile_metrics)
         if self._compile_loss is not None:
             found.extend(self._compile_loss.metrics)
-        for layer in self._flatten_layers():  # type: ignore[attr-defined]
-            if layer is self or not isinstance(layer, Trainer):
+        layers: list[Any] = self._flatten_layers()  # type: ignore[attr-defined]
+        for layer in layers:
+            if layer is self or not hasattr(layer, "train_step"):
                 found.extend(p for p in layer._parts() if isinstance(p, Metric))
         return list({id(m): m for m in found}.values())
 
@@ -255,8 +259,9 @@ class Trainer(OnBatch):
         feed, padded = data.ready("fit")
         training = session.Training(self, padded=padded)
         told = CallbackList(
-            callbacks, add_history=True, add_progbar=verbose != 0, model=self, verbose=1 if verbose == "auto" else verbose,
-            epochs=epochs, steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
+            callbacks, add_history=True, add_progbar=verbose != 0, model=self,
+            verbose=1 if verbose == "auto" else verbose, epochs=epochs, steps=feed.steps, samples=data.rows,
+            batch_size=data.batch_size,
         )  # fmt: skip
         validate = self._validator(validation, told) if validation is not None else None
         try:
@@ -266,7 +271,7 @@ class Trainer(OnBatch):
             )  # fmt: skip
         finally:
             told.flush()
-        assert self.history is not None  # noqa: S101 - CallbackList sets it
+        assert self.history is not None
         return self.history
 
     def _validation(self, data: Any, share: float, given: Any, batch_size: Any, steps: Any) -> Any:
@@ -280,9 +285,7 @@ class Trainer(OnBatch):
 
     def _validator(self, data: Any, told: CallbackList) -> Any:
         feed, padded = data.ready("evaluate")
-        quiet = CallbackList(
-            [c for c in told.callbacks if _hears_tests(c)], model=self, verbose=0, steps=feed.steps
-        )
+        quiet = CallbackList([c for c in told.callbacks if _hears_tests(c)], model=self, verbose=0, steps=feed.steps)
         names: list[session.Testing] = []
 
         def validate() -> Any:
@@ -325,7 +328,12 @@ class Trainer(OnBatch):
         return logs if return_dict else stepping.in_order(self, logs)
 
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None, callbacks: Any = None
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
     ) -> Any:
         """Return the outputs for all rows of `x` as NumPy arrays.
 
@@ -359,7 +367,7 @@ class Trainer(OnBatch):
             raise NotCompiledError(
                 message(
                     f"You must call `compile()` before calling `{method}()`.",
-                    owner=f"Model `{self.name}`",  # type: ignore[attr-defined]
+                    owner=f"Model `{self.name}`",
                     fix="e.g. `model.compile('adam', 'mse')`.",
                 )
             )
@@ -369,10 +377,6 @@ def _scaled(optimizer: Any) -> Any:
     if isinstance(optimizer, optimizers.LossScaleOptimizer):
         return optimizer
     return optimizers.LossScaleOptimizer(optimizer, name="loss_scale_optimizer")
-
-
-def _inner(optimizer: Any) -> Any:
-    return optimizer
 
 
 def _unpacked(given: Any) -> tuple[Any, Any, Any]:
@@ -397,7 +401,7 @@ def _schedule(freq: Any) -> Any:
 def _hears_tests(callback: Any) -> bool:
     from lamina.callbacks.base import overrides
 
-    return any(overrides(callback, hook) for hook in ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end"))
-
-
-__all__ = ["InvalidArgumentError", "Layer", "Trainer", "jax", "np"]
+    return any(
+        overrides(callback, hook)
+        for hook in ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
+    )

@@ -1,4 +1,4 @@
-"""Arithmetic on arrays and stand-ins: what the operators of a `KerasTensor` do. Python numbers take the array's type."""
+"""Arithmetic on arrays and stand-ins: what the operators of a `KerasTensor` do. Numbers take the array's type."""
 
 from collections.abc import Callable
 from typing import Any

@@ -115,8 +115,10 @@ class Optimizer(serialization.Configurable):
             self._check_super_called()
         if name != "_trainable_variables":
             value = self._track(value)
-        if not name.startswith("_"):
-            self.__dict__["_revision"] += 1
+        if not name.startswith("_") and (name != "learning_rate" or callable(value)):
+            self.__dict__["_revision"] += (
+                1  # a number as learning rate is an array of the state: it is built into nothing
+            )
         super().__setattr__(name, value)
 
     def _check_super_called(self) -> None:

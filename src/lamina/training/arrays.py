@@ -1,4 +1,4 @@
-"""What users hand over (NumPy, JAX, lists, pandas, tensors of others) as NumPy arrays, with nothing copied needlessly."""
+"""What users hand over (NumPy, JAX, lists, pandas, other tensors) as NumPy arrays; nothing is copied needlessly."""
 
 import warnings
 from typing import Any
@@ -44,9 +44,7 @@ def _is_numbers(value: list[Any] | tuple[Any, ...]) -> bool:
 def one_array(value: Any, name: str) -> Numpy:
     """Return one array of numbers in the byte order of the machine."""
     if isinstance(value, np.ma.MaskedArray):
-        raise invalid(
-            "A masked array would lose its mask.", owner=f"`{name}`", fix="fill it: `array.filled(value)`."
-        )
+        raise invalid("A masked array would lose its mask.", owner=f"`{name}`", fix="fill it: `array.filled(value)`.")
     if hasattr(value, "columns") and hasattr(value, "to_numpy"):
         return _frame(value, name)
     if hasattr(value, "cat") or str(getattr(value, "dtype", "")) == "category":
@@ -83,7 +81,9 @@ def _checked(array: Numpy, name: str) -> Numpy:
     if kind in "mM":
         raise _not_numbers(name, "dates", "turn them into numbers, e.g. days since a date.")
     if kind in "US":
-        raise _not_numbers(name, f"strings, e.g. {array.flat[0]!r}" if array.size else "strings", "encode them as numbers.")
+        raise _not_numbers(
+            name, f"strings, e.g. {array.flat[0]!r}" if array.size else "strings", "encode them as numbers."
+        )
     if kind == "O":
         sample = next((type(v).__name__ for v in array.flat if not isinstance(v, float | int)), "mixed values")
         raise _not_numbers(name, f"objects ({sample})", "convert it: `np.asarray(values, dtype='float32')`.")
@@ -98,7 +98,9 @@ def _frame(frame: Any, name: str) -> Numpy:
     """Return a data frame as an array, naming the first column that is not numeric."""
     for column in frame.columns:
         dtype = str(frame[column].dtype)
-        if dtype in ("category", "object", "string", "str") or dtype.lower().startswith(("datetime", "date", "categorical")):
+        if dtype in ("category", "object", "string", "str") or dtype.lower().startswith(
+            ("datetime", "date", "categorical")
+        ):
             raise invalid(
                 f"Invalid dtype: column {column!r} of `{name}` holds {dtype}, not numbers.",
                 fix="encode it (e.g. `pandas.get_dummies`, or its category codes), or drop it.",
@@ -121,8 +123,9 @@ def device_dtype(array: Any) -> np.dtype[Any]:
     """Return the 32-bit type in which an array goes to the device."""
     dtype = np.dtype(array.dtype)
     if dtype == np.float64:
-        return np.dtype(config.floatx()) if config.floatx() in ("float32", "float64") else np.dtype("float32")
-    return {"int64": np.dtype("int32"), "uint64": np.dtype("uint32")}.get(dtype.name, dtype)
+        dtype = np.dtype("float64" if config.floatx() == "float64" else "float32")
+    narrow: dict[str, np.dtype[Any]] = {"int64": np.dtype("int32"), "uint64": np.dtype("uint32")}
+    return narrow.get(dtype.name) or dtype
 
 
 def check_range(array: Numpy, name: str) -> None:
@@ -151,7 +154,7 @@ def check_range(array: Numpy, name: str) -> None:
 
 def first_bad(array: Numpy, rows_at_once: int = 1 << 16) -> tuple[int, ...] | None:
     """Return the index of the first NaN or infinity, or None. Works in pieces, without a copy of the whole."""
-    if array.dtype.kind != "f" and array.dtype.name not in _SMALL_FLOATS or not array.size:
+    if (array.dtype.kind != "f" and array.dtype.name not in _SMALL_FLOATS) or not array.size:
         return None
     width = max(1, array[:1].size)
     step = max(1, rows_at_once // width)

@@ -59,8 +59,8 @@ def split_rows(rows: int, share: float) -> int:
     kept = math.floor(rows * (1.0 - share))
     if kept == 0 or kept == rows:
         raise invalid(
-            f"Training data contains {rows} samples, which is not sufficient to split it into a validation and training "
-            "set as specified by `validation_split`.",
+            f"Training data contains {rows} samples, which is not sufficient to split it into a validation and "
+            "training set as specified by `validation_split`.",
             received=f"validation_split={share}",
             fix="pass more rows or another share.",
         )
@@ -86,7 +86,7 @@ def inputs(model: Any, x: Tree, name: str = "x") -> Tree:
             received=", ".join(f"{label}.shape={tuple(a.shape)}" for label, a in found),
             fix="pass a list in that order or a dict by input name." if len(wanted) > 1 else "pass one array.",
         )
-    fitted = []
+    fitted: list[Numpy | None] = []
     for spec, array in zip(wanted, named, strict=True):
         if array is None:
             fitted.append(None)
@@ -119,7 +119,8 @@ def raise_shape(model: Any, spec: Any, array: Any, label: str) -> None:
         matrix = f"Matrix size-incompatible: In[0]: [{rows}], In[1]: [{','.join(map(str, kernel.shape))}]\n"
     raise InvalidArgumentError(
         f"{matrix}`{label}` has shape {shape}, but model `{model.name}` expects {_shown(spec.shape)}: "
-        f"input `{spec.name}`" + (f" of layer `{layer.name}` is incompatible with the layer" if layer is not None else "")
+        f"input `{spec.name}`"
+        + (f" of layer `{layer.name}` is incompatible with the layer" if layer is not None else "")
         + f"; expected axis -1 of input shape to have value {spec.shape[-1]}, but received input with shape {shape}.\n"
         f"To fix it: {_remedy(shape, spec.shape, label)}"
     )  # fmt: skip
@@ -181,9 +182,14 @@ def _check_labels(array: Numpy, prediction: tuple[Any, ...], where: str, loss: A
     classes = prediction[-1]
     shape = array.shape[1:]
     if shape not in (tuple(prediction[1:-1]), (*prediction[1:-1], 1)):
-        fix = "use `categorical_crossentropy` for one-hot targets." if shape == tuple(prediction[1:]) else "pass one label a row."
+        fix = (
+            "use `categorical_crossentropy` for one-hot targets."
+            if shape == tuple(prediction[1:])
+            else "pass one label a row."
+        )
         raise invalid(
-            f"Labels must have shape {('samples', *prediction[1:-1])}: one class number for each prediction of {classes} classes.",
+            f"Labels must have shape {('samples', *prediction[1:-1])}: one class number for each prediction of "
+            f"{classes} classes.",
             owner=where,
             received=f"shape {array.shape}",
             fix=fix,
@@ -209,7 +215,9 @@ def _check_labels(array: Numpy, prediction: tuple[Any, ...], where: str, loss: A
             f"Labels must be class numbers from 0 to {classes - 1}, for the {classes} outputs of the model.",
             owner=where,
             received=f"labels from {low} to {high}",
-            fix=f"give the last layer {int(high) + 1} units." if low >= 0 else "number the classes from 0; encode strings first.",
+            fix=f"give the last layer {int(high) + 1} units."
+            if low >= 0
+            else "number the classes from 0; encode strings first.",
         )
 
 
@@ -290,7 +298,9 @@ def class_weights(y: Tree, class_weight: Any) -> Numpy:
             )
     classes = y.argmax(axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
     if classes.dtype.kind == "f" and config.strict() and not np.array_equal(classes, np.floor(classes)):
-        raise invalid("`class_weight` needs targets that are class numbers.", received="targets that are no whole numbers")
+        raise invalid(
+            "`class_weight` needs targets that are class numbers.", received="targets that are no whole numbers"
+        )
     classes = np.round(classes).astype(np.int64)
     result = np.ones(len(classes), np.float32)
     for key, weight in class_weight.items():

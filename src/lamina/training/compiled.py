@@ -1,4 +1,4 @@
-"""What `compile` was given, resolved against the outputs of the model: losses, their weights, metrics, names of logs."""
+"""What `compile` was given, resolved against the outputs of the model: losses, weights, metrics, names of logs."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -32,7 +32,11 @@ def get_loss(identifier: Any, y_true: Any, y_pred: Any) -> Loss | None:
         found = loss_functions.get(identifier)
     if isinstance(found, Loss):
         return found
-    name = identifier if isinstance(identifier, str) else registry.snake_case(getattr(found, "__name__", type(found).__name__))
+    name = (
+        identifier
+        if isinstance(identifier, str)
+        else registry.snake_case(getattr(found, "__name__", type(found).__name__))
+    )
     return LossFunctionWrapper(found, name=name)
 
 
@@ -103,7 +107,7 @@ class CompiledLoss:
                     fix="pass `y`, or compile with `loss=None` for that output.",
                 )
             loss = get_loss(identifier, targets[index], outputs.specs[index])
-            assert loss is not None  # noqa: S101 - None was skipped above
+            assert loss is not None
             name = outputs.names[index] if outputs.names else loss.name
             self.terms.append(_Term(index, loss, weight, str(name)))
         self.trackers = [Mean(name=f"{term.name}_loss") for term in self.terms] if len(self.terms) > 1 else []
@@ -132,7 +136,8 @@ class CompiledLoss:
             counts = weight if isinstance(weight, list) else [weight] * len(several)
             if len(counts) != len(several):
                 raise invalid(
-                    f"`loss_weights` must match the number of losses, got {len(several)} losses and {len(counts)} weights."
+                    "`loss_weights` must match the number of losses, "
+                    f"got {len(several)} losses and {len(counts)} weights."
                 )
             for one, count in zip(several, counts, strict=True):
                 flat[0].append(index)
@@ -276,7 +281,8 @@ def _lists(given: Any, outputs: Outputs, argument: str) -> list[list[Any]]:
     else:
         names = f" {outputs.names}" if outputs.names else ""
         raise invalid(
-            f"Invalid `{argument}`. It should be a dict or a list matching the {outputs.count} outputs of the model{names}.",
+            f"Invalid `{argument}`. It should be a dict or a list matching the {outputs.count} outputs of the "
+            f"model{names}.",
             received=f"{argument}={given!r}",
             fix="pass one list of metrics for each output, or a dict by output name.",
         )

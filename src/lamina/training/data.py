@@ -1,4 +1,4 @@
-"""What a user hands to `fit`, `evaluate` or `predict`, made into a feed: checked, the model built for it, losses resolved."""
+"""What a user hands to `fit`, `evaluate` or `predict`, made into a feed: checked, the model built, losses resolved."""
 
 import warnings
 from collections.abc import Iterator
@@ -58,6 +58,7 @@ class Data:
         self.y: Tree = None
         self.weight: Tree = None
         self.rows: int | None = None
+        self.columns: list[str] | None = None
         if self.source is None:
             self._take_arrays(x, y, weight)
         else:
@@ -68,7 +69,9 @@ class Data:
 
     def _take_arrays(self, x: Any, y: Any, weight: Any) -> None:
         if x is None:
-            raise invalid("There is no data.", owner=f"`{self._label('x')}`", received="x=None", fix="pass inputs as `x`.")
+            raise invalid(
+                "There is no data.", owner=f"`{self._label('x')}`", received="x=None", fix="pass inputs as `x`."
+            )
         self._check_columns(x)
         self.x, self.y = arrays.to_host(x, self._label("x")), arrays.to_host(y, self._label("y"))
         self.weight = arrays.to_host(weight, self._label("sample_weight"))
@@ -76,7 +79,9 @@ class Data:
         self.rows = arrays.check_lengths(**{self._label(key): tree for key, tree in named.items() if tree is not None})
         if self.class_weight is not None:
             if self.weight is not None:
-                raise invalid("You cannot pass `class_weight` and `sample_weight` at the same time.", fix="pass one of them.")
+                raise invalid(
+                    "You cannot pass `class_weight` and `sample_weight` at the same time.", fix="pass one of them."
+                )
             if self.y is None:
                 raise invalid("`class_weight` needs targets.", received="y=None")
             self.weight = checks.class_weights(self.y, self.class_weight)
@@ -87,7 +92,7 @@ class Data:
 
     def _check_columns(self, x: Any) -> None:
         """Refuse a data frame whose columns have another order than those that the model was fitted on."""
-        names = arrays.column_names(x)
+        self.columns = names = arrays.column_names(x)
         if names is None or not config.strict():
             return
         known = self.model.column_names
@@ -95,7 +100,7 @@ class Data:
             raise invalid(
                 "The columns of the data frame have another order than in `fit`.",
                 owner=f"`{self._label('x')}`",
-                received=f"{names[:6]}{' ...' if len(names) > 6 else ''} instead of {known[:6]}{' ...' if len(known) > 6 else ''}",
+                received=f"{_few(names)} instead of {_few(known)}",
                 fix=f"pass `{self._label('x')}[model.column_names]`.",
             )
 
@@ -160,20 +165,18 @@ class Data:
             self._ready_to_train()
             if drawn:
                 feed.draw()  # Keras draws an order to look at the first batch, before the first fit after a `compile`
-            frame = getattr(self, "frame_columns", None)
-            if frame is not None:
-                model.column_names = frame
+            model.column_names = self.columns
         return feed, padded
 
     def _ready_to_train(self) -> None:
         model = self.model
-        if model._compile_loss is None and not model.has_own_step("train_step") and not model.has_own_step("compute_loss"):
-            if not model.adds_losses():
-                raise invalid(
-                    "No loss to compute. Provide a `loss` argument in `compile()`.",
-                    owner=f"Model `{model.name}`",
-                    fix="e.g. `model.compile('adam', loss='mse')`.",
-                )
+        own = model.has_own_step("train_step") or model.has_own_step("compute_loss")
+        if model._compile_loss is None and not own and not model.adds_losses():
+            raise invalid(
+                "No loss to compute. Provide a `loss` argument in `compile()`.",
+                owner=f"Model `{model.name}`",
+                fix="e.g. `model.compile('adam', loss='mse')`.",
+            )
         if model.optimizer is None and not model.has_own_step("train_step"):
             raise invalid("There is no optimizer.", owner=f"Model `{model.name}`", fix="pass `optimizer` to `compile`.")
         model.build_optimizer()
@@ -189,14 +192,21 @@ class Data:
             model._compile_loss.build(outputs, targets)  # raises and says which output lacks a target
         fresh = False
         for part in (model._compile_loss, model._compile_metrics):
-            if part is not None and not part.built and not model.has_own_step("compute_loss" if part is model._compile_loss else "compute_metrics"):
+            if (
+                part is not None
+                and not part.built
+                and not model.has_own_step("compute_loss" if part is model._compile_loss else "compute_metrics")
+            ):
                 part.build(outputs, targets)
                 fresh = True
         return outputs, fresh
 
     def _check(self, outputs: Outputs, y: Tree, weight: Tree, name: str) -> None:
         model = self.model
-        names = [self._label(name) if outputs.single else f"{self._label(name)} of {outputs.label(i)}" for i in range(outputs.count)]
+        names = [
+            self._label(name) if outputs.single else f"{self._label(name)} of {outputs.label(i)}"
+            for i in range(outputs.count)
+        ]
         if y is not None and model._compile_loss is not None and model._compile_loss.built:
             checks.targets(model._compile_loss, outputs.align(y, f"`{name}`"), names)
         if weight is not None:
@@ -271,9 +281,10 @@ class Data:
             size = self.batch_size or DEFAULT_BATCH
             limit = self.rows if self.steps_given is None else min(self.rows, self.steps_given * size)
             for start in range(0, limit, size):
-                yield jax.tree.map(lambda a: np.asarray(a[start : min(start + size, limit)], arrays.device_dtype(a)), self.x)  # noqa: B023
+                rows = slice(start, min(start + size, limit))
+                yield jax.tree.map(lambda a, rows=rows: np.asarray(a[rows], arrays.device_dtype(a)), self.x)
             return
-        source = self.source() if callable(self.source) else self.source
+        source: Any = self.source() if callable(self.source) else self.source
         for step, batch in enumerate(source):
             if self.steps is not None and step >= self.steps:
                 break
@@ -283,3 +294,8 @@ class Data:
         else:
             if self.steps_given is not None and step + 1 < self.steps_given:
                 warnings.warn("Your input ran out of data; interrupting prediction.", stacklevel=3)
+
+
+def _few(names: list[str]) -> str:
+    """Return a list for a message, cut after six."""
+    return f"[{', '.join(map(repr, names[:6]))}{', ...' if len(names) > 6 else ''}]"

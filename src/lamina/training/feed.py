@@ -48,7 +48,8 @@ def aligned(shape: Sequence[int], dtype: Any) -> Numpy:
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     buffer = np.empty(size + 64, np.uint8)
     start = -buffer.ctypes.data % 64
-    return buffer[start : start + size].view(dtype).reshape(shape)
+    whole: Numpy = buffer[start : start + size].view(dtype).reshape(shape)
+    return whole
 
 
 def on_cpu() -> bool:
@@ -93,7 +94,9 @@ class ArrayFeed:
         self._capacity = max(1, min(BLOCK_BATCHES, BLOCK_BYTES // max(1, row_bytes * batch_size)))
         self._resident = (not on_cpu()) if resident is None else resident
         self._on_device: Tree = None
-        self._kept: dict[int, Block] | None = {} if keep and not shuffle and row_bytes * self.rows <= KEPT_BYTES else None
+        self._kept: dict[int, Block] | None = (
+            {} if keep and not shuffle and row_bytes * self.rows <= KEPT_BYTES else None
+        )
         self._free: list[Tree] = []
 
     def start_epoch(self) -> None:
@@ -141,7 +144,7 @@ class ArrayFeed:
     def _kept_block(self, start: int, count: int) -> Block:
         """Return a block of data that is always read in this order: put on the device once, then used again."""
         kept = self._kept
-        assert kept is not None  # noqa: S101 - asked by the caller
+        assert kept is not None
         block = kept.get(start)
         if block is None or block.count < count:
             block = self._gather(start, count)

@@ -1,4 +1,4 @@
-"""Prediction: batches of a few fixed sizes, the next sent off while the last comes back, outputs written where they stay."""
+"""Prediction: batches of a few sizes, the next sent off while the last comes back, outputs written where they stay."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -69,7 +69,7 @@ def rowwise(predicting: Predicting, x: Tree, callbacks: CallbackList) -> Tree:
             result = _write(result, rows, *waiting)
         waiting = (start, stop, outputs)
         callbacks.on_block_end(stop, dict)
-    assert waiting is not None  # noqa: S101 - there is at least one row
+    assert waiting is not None
     result = _write(result, rows, *waiting)
     callbacks.on_predict_end()
     return result
@@ -87,7 +87,9 @@ def _write(result: Tree, rows: int, start: int, stop: int, outputs: Tree) -> Tre
     """Write a batch of outputs into the whole, which is made at the first."""
     if result is None:
         result = jax.tree.map(lambda a: np.empty((rows, *a.shape[1:]), _host_dtype(a)), outputs)
-    jax.tree.map(lambda whole, part: whole.__setitem__(slice(start, stop), np.asarray(part)[: stop - start]), result, outputs)
+    jax.tree.map(
+        lambda whole, part: whole.__setitem__(slice(start, stop), np.asarray(part)[: stop - start]), result, outputs
+    )
     return result
 
 

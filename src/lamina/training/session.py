@@ -29,11 +29,13 @@ class Ticket(NamedTuple):
         report: What the device will have to say.
         before: The state that it started from, if that still exists.
         block: The data.
+        serial: Its number.
     """
 
     report: Any
     before: State | None
     block: Block
+    serial: int
 
 
 def read(report: Any) -> tuple[dict[str, Any], bool]:
@@ -82,6 +84,8 @@ class Training:
         self._zeros = _zeros(model, self.names)
         self._backup: State | None = None
         self._warned = False
+        self._serial = 0  # of the last dispatch
+        self._recovered = 0  # the last dispatch that started from a state which has been given up
 
     def reset_totals(self) -> None:
         """Start the metrics anew."""
@@ -98,16 +102,17 @@ class Training:
 
     def dispatch(self, block: Block) -> Ticket:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
+        self._serial += 1
         if self.donates:
             with interrupts_held():
                 state = State(*map(take, self.names))
                 new, report = self.run(state, block.data, block.rows, np.int32(block.count))
                 self._write(new)
-            return Ticket(report, None, block)
+            return Ticket(report, None, block, self._serial)
         state = State(*map(values, self.names))
         new, report = self.run(state, block.data, block.rows, np.int32(block.count))
         self._write(new)
-        return Ticket(report, state, block)
+        return Ticket(report, state, block, self._serial)
 
     def _write(self, state: Any) -> None:
         for group, arrays in zip(self.names, state, strict=True):
@@ -116,8 +121,9 @@ class Training:
     def recover(self, ticket: Ticket) -> None:
         """Go back to the last finite state before a dispatch whose loss or weights are not; warn once why."""
         block, good = ticket.block, ticket.before or self._backup
-        if good is None:
+        if good is None or ticket.serial <= self._recovered:
             return
+        self._recovered = self._serial
         if ticket.before is not None and not self._warned:
             good, steps_done = self._last_good(ticket.before, block)
         else:
@@ -205,7 +211,9 @@ class Testing:
         """Send a block off, write totals and statistics back, and return the report. Does not wait."""
         params, stats, totals = values(self.names.params), values(self.names.stats), values(self.names.totals)
         if self._custom:
-            (_, stats, totals), report = self.run((params, stats, totals), block.data, block.rows, np.int32(block.count))
+            (_, stats, totals), report = self.run(
+                (params, stats, totals), block.data, block.rows, np.int32(block.count)
+            )
         else:
             (stats, totals), report = self.run(params, (stats, totals), block.data, block.rows, np.int32(block.count))
         store(self.names.stats, stats)
@@ -228,7 +236,13 @@ def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any,
     """
     optimizer = model.optimizer
     revision = getattr(optimizer, "revision", 0) if kind == "train" else 0
-    key = (kind, padded, id(optimizer) if kind == "train" else 0, revision, tuple(tuple(map(id, group)) for group in names))
+    key = (
+        kind,
+        padded,
+        id(optimizer) if kind == "train" else 0,
+        revision,
+        tuple(tuple(map(id, group)) for group in names),
+    )
     found = model.programs.get(key)
     if found is None:
         for old in [k for k in model.programs if k[0] == kind and k[1] == padded]:

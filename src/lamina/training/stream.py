@@ -1,4 +1,4 @@
-"""Data that comes batch by batch: generators, iterators, `PyDataset`s, loaders. Batches of one shape share a dispatch."""
+"""Data that comes batch by batch: generators, `PyDataset`s, loaders. Batches of one shape share a dispatch."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def unpack(batch: Any) -> tuple[Any, Any, Any]:
     if not isinstance(batch, tuple):
         return batch, None, None
     if 1 <= len(batch) <= 3:
-        return (*batch, *[None] * (3 - len(batch)))  # type: ignore[return-value]
+        return (*batch, *[None] * (3 - len(batch)))
     raise invalid(
         "Data is expected to be in format `x`, `(x,)`, `(x, y)`, or `(x, y, sample_weight)`.",
         owner="a batch",
@@ -98,7 +98,7 @@ class StreamFeed:
 
     def _read(self) -> Tree | None:
         """Return the next batch, checked, or None at the end."""
-        assert self._iterator is not None  # noqa: S101 - set by start_epoch or peek
+        assert self._iterator is not None
         try:
             batch = next(self._iterator)
         except StopIteration:
@@ -152,9 +152,10 @@ class StreamFeed:
 
     def _alike(self, one: Tree, other: Tree) -> bool:
         """Return whether two batches may share a block: the same shapes, but for rows where those are filled up."""
-        if jax.tree.structure(one) != jax.tree.structure(other):
+        leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
+        if len(leaves) != len(others):
             return False
-        pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+        pairs = zip(leaves, others, strict=True)
         start = 1 if self.padded else 0
         fits = all(a.shape[start:] == b.shape[start:] and a.dtype == b.dtype for a, b in pairs)
         return fits and (not self.padded or len(jax.tree.leaves(other)[0]) <= self._size)
@@ -163,7 +164,7 @@ class StreamFeed:
         leaves = jax.tree.leaves(batch)
         rows = len(leaves[0])
         self._size = max(self._size, rows) if self.padded else rows
-        size = sum(a[:1].size * device_size(a) for a in leaves) * self._size
+        size = int(sum(a[:1].size * device_size(a) for a in leaves)) * self._size
         return max(1, min(BLOCK_BATCHES, BLOCK_BYTES // max(1, size)))
 
     def _stack(self, batches: list[Tree]) -> Block:
@@ -188,7 +189,7 @@ class StreamFeed:
 
 def device_size(array: Numpy) -> int:
     """Return the bytes of one element on the device."""
-    return arrays.device_dtype(array).itemsize
+    return int(arrays.device_dtype(array).itemsize)
 
 
 def warn_ran_dry(taken: int, wanted: int) -> None:
@@ -202,7 +203,7 @@ def warn_ran_dry(taken: int, wanted: int) -> None:
 
 
 def source_of(data: Any, name: str = "x") -> Any:
-    """Return what `StreamFeed` reads for a generator, iterator, `PyDataset` or loader, or None if it is none of these."""
+    """Return what `StreamFeed` reads for a generator, iterator, `PyDataset` or loader; None for anything else."""
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and hasattr(data, "on_epoch_end"):
         return lambda: (data[i] for i in range(len(data)))
     if hasattr(data, "__next__"):
@@ -210,5 +211,7 @@ def source_of(data: Any, name: str = "x") -> Any:
     if hasattr(data, "__iter__") and not isinstance(data, list | tuple | dict | str) and not hasattr(data, "__array__"):
         return lambda: iter(data)
     if isinstance(data, str | bytes) or callable(data):
-        raise invalid("Unrecognized data type.", owner=f"`{name}`", received=describe(data), fix="pass arrays or a generator.")
+        raise invalid(
+            "Unrecognized data type.", owner=f"`{name}`", received=describe(data), fix="pass arrays or a generator."
+        )
     return None
