@@ -57,6 +57,10 @@ class CallbackList(Callback):
         self._listeners = {hook: [c for c in self.callbacks if _listens(c, hook)] for hook in BATCH_HOOKS}
         self._block_listeners = [c for c in self.callbacks if overrides(c, "_on_block_end")]
         self._open = 0
+        # The loop asks for these at every dispatch.
+        self._needs_batches = any(_needs_batches(c) for c in self.callbacks)
+        self._needs_logs_now = any(_needs_logs_now(c) for c in self.callbacks)
+        self._passive = not self._needs_batches and all(records_only(c, n) for c in self.callbacks for n in _WATCHED)
         self.set_model(model)
         self.set_params(params)
         if self._progbar is not None:
@@ -87,18 +91,17 @@ class CallbackList(Callback):
     @property
     def passive(self) -> bool:
         """Whether every callback only records, so that the end of an epoch may be told after the next has started."""
-        return not self.needs_batches and all(records_only(c, name) for c in self.callbacks for name in _WATCHED)
+        return self._passive
 
     @property
     def needs_logs_now(self) -> bool:
         """Whether any callback must be told of the end of an epoch before the next one is started."""
-        return any(getattr(c, "needs_logs_now", not records_only(c, "on_epoch_end")) for c in self.callbacks)
+        return self._needs_logs_now
 
     @property
     def needs_batches(self) -> bool:
         """Whether any callback makes training go one batch at a time."""
-        hooks = ("on_train_batch_begin", "on_train_batch_end")
-        return any(getattr(c, "needs_batches", False) or any(overrides(c, h) for h in hooks) for c in self.callbacks)
+        return self._needs_batches
 
     @property
     def needs_blocks(self) -> bool:
@@ -188,6 +191,15 @@ class CallbackList(Callback):
 
     def _on_block_end(self, step: int, logs: Callable[[], Logs]) -> None:
         self.on_block_end(step, logs)
+
+
+def _needs_batches(callback: Any) -> bool:
+    hooks = ("on_train_batch_begin", "on_train_batch_end")
+    return bool(getattr(callback, "needs_batches", False)) or any(overrides(callback, hook) for hook in hooks)
+
+
+def _needs_logs_now(callback: Any) -> bool:
+    return bool(getattr(callback, "needs_logs_now", not records_only(callback, "on_epoch_end")))
 
 
 def _listens(callback: Any, hook: str) -> bool:
