@@ -221,10 +221,9 @@ def reduced(ours, theirs, y_true, y_pred, weight, mask):
 @pytest.mark.parametrize("reduction", ["mean", "sum", "mean_with_sample_weight", "none"])
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("weight", WEIGHTS)
-@pytest.mark.parametrize("shape", [(5, 4), (5, 3, 4)], ids=str)
-def test_weights_masks_and_reductions_are_those_of_keras(shape, weight, mask, reduction):
-    y_true, y_pred = data("numbers", shape)
-    weight, mask = (table[key](5, shape[1:-1]) for table, key in ((WEIGHTS, weight), (MASKS, mask)))
+def test_weights_masks_and_reductions_are_those_of_keras(weight, mask, reduction):
+    y_true, y_pred = data("numbers", (5, 3, 4))
+    weight, mask = (table[key](5, (3,)) for table, key in ((WEIGHTS, weight), (MASKS, mask)))
     pair = (m.MeanSquaredError(reduction=reduction) for m in (losses, keras.losses))
     agree(*reduced(*pair, y_true, y_pred, weight, mask))
 
