@@ -30,6 +30,7 @@ class Trainer(OnBatch):
     steps_per_execution = 1
     batch_seconds: float | None = None
     history: History | None = None
+    _initial_epoch: int | None = None
     run_eagerly = False
     jit_compile: Any = "auto"
     _compile_loss: CompiledLoss | None = None
@@ -107,6 +108,11 @@ class Trainer(OnBatch):
         from lamina import serialization
 
         return serialization.serialize(self._compile_config) if self.compiled else None
+
+    @property
+    def initial_epoch(self) -> int | None:
+        """Number of the epoch that a callback wants to begin with, or None."""
+        return self._initial_epoch
 
     @property
     def programs(self) -> dict[Any, Any]:
@@ -260,8 +266,7 @@ class Trainer(OnBatch):
         training = session.Training(self, padded=padded)
         told = CallbackList(
             callbacks, add_history=True, add_progbar=verbose != 0, model=self,
-            verbose=1 if verbose == "auto" else verbose, epochs=epochs, steps=feed.steps, samples=data.rows,
-            batch_size=data.batch_size,
+            verbose=verbose, epochs=epochs, steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
         validate = self._validator(validation, told) if validation is not None else None
         try:
@@ -285,13 +290,12 @@ class Trainer(OnBatch):
 
     def _validator(self, data: Any, told: CallbackList) -> Any:
         feed, padded = data.ready("evaluate")
-        quiet = CallbackList([c for c in told.callbacks if _hears_tests(c)], model=self, verbose=0, steps=feed.steps)
         names: list[session.Testing] = []
 
         def validate() -> Any:
             if not names:
                 names.append(session.Testing(self, padded=padded))
-            return loop.evaluate(names[0], feed, quiet)
+            return loop.evaluate(names[0], feed, told)
 
         return validate
 
@@ -318,7 +322,7 @@ class Trainer(OnBatch):
         data = self._data(x, y, sample_weight, batch_size, False, None, steps)
         feed, padded = data.ready("evaluate")
         told = CallbackList(
-            callbacks, add_progbar=verbose != 0, model=self, verbose=1 if verbose == "auto" else verbose, epochs=1,
+            callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1,
             steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
         try:
@@ -349,7 +353,7 @@ class Trainer(OnBatch):
         """
         data = self._data(x, None, None, batch_size, False, None, steps, predicting=True)
         told = CallbackList(
-            callbacks, add_progbar=verbose != 0, model=self, verbose=1 if verbose == "auto" else verbose, epochs=1,
+            callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1,
             steps=data.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
         data.build()
@@ -357,7 +361,7 @@ class Trainer(OnBatch):
         by_batch = any(told.overrides(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
         try:
             if data.rows is not None and steps is None and self.rowwise and not by_batch:
-                return prediction.rowwise(predicting, data.x, told)
+                return prediction.rowwise(predicting, data.x, data.batch_size or 1, told)
             return prediction.batched(predicting, data.batches(), told)
         finally:
             told.flush()
@@ -396,12 +400,3 @@ def _schedule(freq: Any) -> Any:
         return lambda epoch: epoch + 1 in wanted
     every = checks.whole_number(freq, "validation_freq", 1) or 1
     return lambda epoch: (epoch + 1) % every == 0
-
-
-def _hears_tests(callback: Any) -> bool:
-    from lamina.callbacks.base import overrides
-
-    return any(
-        overrides(callback, hook)
-        for hook in ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
-    )

@@ -164,7 +164,7 @@ class Data:
         if purpose == "fit":
             self._ready_to_train()
             if drawn:
-                feed.draw()  # Keras draws an order to look at the first batch, before the first fit after a `compile`
+                feed.draw_to_look()
             model.column_names = self.columns
         return feed, padded
 

@@ -119,6 +119,13 @@ class ArrayFeed:
             )
         return np.random.permutation(self.rows)  # noqa: NPY002 - Keras's stream
 
+    def draw_to_look(self) -> None:
+        """Draw what Keras draws to look at the first batch, before the first fit after a `compile`."""
+        if self.shuffle == "batch":
+            np.random.permutation(min(self.batch_size, self.rows))  # noqa: NPY002 - Keras's stream
+        else:
+            self.draw()
+
     def peek(self) -> Tree:
         """Return shapes and types of the first batch."""
         size = self.batch_size if self.padded else min(self.batch_size, self.rows)

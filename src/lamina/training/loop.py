@@ -38,7 +38,7 @@ def fit(
     pace = _pace(training, callbacks)
     waiting: Callable[[], None] | None = None  # the end of the last epoch, not yet told
     callbacks.on_train_begin()
-    for epoch in epochs:
+    for epoch in range(model.initial_epoch or epochs.start, epochs.stop):
         callbacks.on_epoch_begin(epoch)
         progress = _Epoch(training, feed, callbacks, pace)
         waiting = progress.run(waiting)

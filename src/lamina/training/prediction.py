@@ -49,10 +49,11 @@ def bucket_for(rows: int, row_bytes: int) -> int:
     return next((b for b in fitting if b >= rows), fitting[-1])
 
 
-def rowwise(predicting: Predicting, x: Tree, callbacks: CallbackList) -> Tree:
+def rowwise(predicting: Predicting, x: Tree, batch_size: int, callbacks: CallbackList) -> Tree:
     """Return the outputs for all rows of a model whose rows do not depend on each other.
 
-    The batch size is the library's choice: it does not show in the numbers. Shapes: as the model's outputs.
+    The rows in a dispatch are the library's choice: it does not show in the numbers. Progress is told in batches of
+    `batch_size`. Shapes: as the model's outputs.
     """
     rows = len(jax.tree.leaves(x)[0])
     row_bytes = sum(max(1, a[:1].size) * device_dtype(a).itemsize for a in jax.tree.leaves(x))
@@ -68,7 +69,7 @@ def rowwise(predicting: Predicting, x: Tree, callbacks: CallbackList) -> Tree:
         if waiting is not None:
             result = _write(result, rows, *waiting)
         waiting = (start, stop, outputs)
-        callbacks.on_block_end(stop, dict)
+        callbacks.on_block_end(-(-stop // batch_size), dict)
     assert waiting is not None
     result = _write(result, rows, *waiting)
     callbacks.on_predict_end()

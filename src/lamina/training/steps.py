@@ -93,6 +93,8 @@ def train_step(model: Any, names: Variables, state: State, batch: Tree, rows: An
 
 def _apply(optimizer: Any, names: Variables, state: State, stats: Arrays, grads: Any) -> tuple[Arrays, Arrays]:
     """Return new parameters and slots. Variables that the optimizer knows but that are frozen now get no gradient."""
+    if not names.params:
+        return state.params, state.slots
     trained = optimizer._trainable_variables
     if len(trained) == len(names.params) and all(a is b for a, b in zip(trained, names.params, strict=True)):
         params, slots = optimizer.stateless_apply(state.slots, grads, state.params)
