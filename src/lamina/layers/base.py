@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import dtype_policies, names, registry, regularizers, serialization
-from lamina._types import Config, Tree
+from lamina import names, registry, regularizers
+from lamina._types import Array, Config, Tree
 from lamina.errors import NotBuiltError, invalid, message
 from lamina.graph import KerasTensor, Node, infer, standardize_shape
+from lamina.layers import configs, signatures
 from lamina.layers import input_spec as specs
-from lamina.layers import signatures
-from lamina.layers.context import CallContext, calling, current, get_mask, set_mask
+from lamina.layers.context import CallContext, calling, current, get_mask, has_mask, masks_of, set_mask
 from lamina.layers.parts import Parts
 from lamina.layers.signatures import plain_shape
 from lamina.ops.dispatch import first_symbolic
@@ -32,6 +33,7 @@ def _whole_build(build: Callable[..., None]) -> Callable[..., None]:
             return
         given = inspect.signature(build).bind(self, *args, **kwargs).arguments
         shapes = {key: plain_shape(value) for key, value in list(given.items())[1:]}
+        before = {**self.__dict__, "_weights": list(self._weights)}
         self._start_build(shapes)
         self._building = True
         try:
@@ -39,11 +41,10 @@ def _whole_build(build: Callable[..., None]) -> Callable[..., None]:
                 self._path = names.current_path()
                 build(self, **shapes)
         except BaseException:
-            if not self.built:
-                self._weights = [v for v in self._weights if not getattr(v, "_from_build", False)]
+            self.__dict__.clear()
+            self.__dict__.update(before)  # a build that fails leaves the layer as it was
             raise
-        finally:
-            self._building = False
+        self._building = False
         self.built = True
         self._build_shapes = shapes
 
@@ -79,6 +80,8 @@ class Layer(Parts):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__ and not getattr(cls.build, "__whole_build__", False):
             cls.build = _whole_build(cls.build)  # type: ignore[method-assign]
+        if "compute_mask" in cls.__dict__ and "supports_masking" not in cls.__dict__:
+            cls.supports_masking = True
 
     def __init__(
         self,
@@ -98,16 +101,18 @@ class Layer(Parts):
         self._losses: list[Array] = []
         self._path: str | None = None
         self._build_shapes: dict[str, Any] | None = None
-        self.dtype_policy = dtype_policies.get(dtype)
+        self.dtype_policy = dtype
         self.activity_regularizer = regularizers.get(activity_regularizer)
+        if self.activity_regularizer is not None:
+            self.rowwise = False  # its penalty runs over all rows
+        kwargs = configs.without_unused(kwargs)
         shape = kwargs.pop("input_shape", None)
         if "input_dim" in kwargs:
             shape = (kwargs.pop("input_dim"),)
         if "batch_input_shape" in kwargs:
             shape = tuple(kwargs.pop("batch_input_shape"))[1:]
         if kwargs:
-            known = [*serialization.parameters(type(self)), *serialization.parameters(Layer)]
-            raise signatures.unrecognized(cls, kwargs, known)
+            raise signatures.unrecognized(cls, kwargs, [*configs.arguments(type(self)), *configs.arguments(Layer)])
         self._input_shape_arg = None if shape is None else standardize_shape(shape)
         if not isinstance(trainable, bool):
             raise invalid(
@@ -132,17 +137,21 @@ class Layer(Parts):
 
     def _start_build(self, shapes: dict[str, Any]) -> None:
         """Drop what an earlier build made; refuse if that would break the model that the layer is part of."""
-        if not self.built:
-            return
-        if self._inbound_nodes:
+        if self.built and self._inbound_nodes:
             new, old = next(iter(shapes.values()), None), next(iter((self._build_shapes or {}).values()), None)
             if isinstance(new, tuple) and isinstance(old, tuple) and new[-1:] != old[-1:]:
                 raise invalid(
-                    f"Building it again for {new} would break the model that it is part of: there its input has shape {old}.",
+                    f"Building it again for {new} would break the model that it is part of: there its input has "
+                    f"shape {old}.",
                     owner=f"{type(self).__name__} layer `{self.name}`",
-                    fix="make a new layer and a new model, or call `build` on the whole model with another input shape.",
+                    fix="make a new layer and a new model, or `build` the whole model with another input shape.",
                 )
         self._weights = [v for v in self._weights if not v.from_build]
+
+    def _build_at_init(self) -> None:
+        """Say that there is nothing to build, unless a subclass has a `build`."""
+        if type(self).build is Layer.build:
+            self.built = True
 
     def get_build_config(self) -> Config | None:
         """Return the shapes with which it was built, or None."""
@@ -173,20 +182,17 @@ class Layer(Parts):
             self._build_shapes = {"input_shape": next(iter(shapes.values()), None)} if shapes else None
             self.built = True
             return
-        wanted = {key: shapes[key.removesuffix("_shape")] for key in parameters if key.removesuffix("_shape") in shapes}
         if len(parameters) == 1:
             self.build(next(iter(shapes.values()), None))
-        elif wanted:
-            self.build(**wanted)
         else:
-            self.build(*list(shapes.values())[: len(parameters)])
+            self.build(**signatures.shapes_for(type(self), parameters, shapes))
 
     # ---- call
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Return the output for the inputs. To be written by a subclass."""
         raise NotImplementedError(
-            message(f"Layer {type(self).__name__} does not have a `call()` method implemented.", fix="write one.")
+            message(f"Layer {type(self).__name__} does not have a `call` method implemented.", fix="write one.")
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -265,17 +271,17 @@ class Layer(Parts):
                     outputs = self._cast_call(args, kwargs)
             else:
                 outputs = self._cast_call(args, kwargs)
-            self._after_call(args, outputs, previous_mask, context)
+            self._after_call(args, kwargs, outputs, previous_mask, context)
         finally:
             context.training = outer_training
         context.last = (self, outputs)
+        if context.observer is not None:
+            context.observer(self, outputs)
         return outputs
 
     def _cast_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.compute_dtype == self.variable_dtype and self.dtype_policy.compute_dtype == "float32":
-            with autocast(None):
-                return self.call(*args, **kwargs)
-        with autocast(self.compute_dtype if self.autocast and is_float(self.compute_dtype) else None):
+        mixed = self.autocast and self.compute_dtype != self.variable_dtype and is_float(self.compute_dtype)
+        with autocast(self.compute_dtype if mixed else None):
             return self.call(*args, **kwargs)
 
     def _fill_training(self, context: CallContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -295,28 +301,42 @@ class Layer(Parts):
 
     def _fill_mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Put the masks that travel with the inputs into the arguments that ask for them."""
-        parameters = signatures.call_parameters(type(self))
-        if "mask" in parameters and kwargs.get("mask") is None and args and len(args) <= parameters.index("mask"):
-            mask = jax.tree.map(get_mask, args[0])
-            if any(m is not None for m in jax.tree.leaves(mask, is_leaf=lambda x: x is None)):
-                kwargs["mask"] = mask
+        for index, name, mask_name in signatures.mask_parameters(type(self)):
+            given = args[index] if index < len(args) else kwargs.get(name)
+            if kwargs.get(mask_name) is None and given is not None:
+                mask = masks_of(given)
+                if has_mask(mask):
+                    kwargs[mask_name] = mask
         if kwargs.get("mask") is not None:
             return kwargs["mask"]
-        if not args:
-            return None
-        return get_mask(args[0]) if hasattr(args[0], "shape") else jax.tree.map(get_mask, args[0])
+        return masks_of(args[0] if args else next(iter(kwargs.values()), None))
 
-    def _after_call(self, args: tuple[Any, ...], outputs: Any, previous_mask: Any, context: CallContext) -> None:
+    def _after_call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any, previous_mask: Any, context: CallContext
+    ) -> None:
         if self.activity_regularizer is not None:
             for output in jax.tree.leaves(outputs):
                 loss = self.activity_regularizer(output)
-                self._record_loss(loss / output.shape[0] if output.ndim else loss, context)
-        masked = any(m is not None for m in jax.tree.leaves(previous_mask, is_leaf=lambda x: x is None))
+                self._record_loss(loss / max(output.shape[0], 1) if output.ndim else loss, context)
+        self._pass_mask(args, kwargs, outputs, previous_mask)
+
+    def _pass_mask(self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any, previous_mask: Any) -> None:
+        """Let the mask that `compute_mask` gives travel with the outputs, unless `call` has set one."""
+        masked = has_mask(previous_mask)
         if self.supports_masking and (masked or type(self).compute_mask is not Layer.compute_mask):
-            mask = self.compute_mask(args[0] if args else None, previous_mask)
-            for output, one in zip(jax.tree.leaves(outputs), signatures.leaves_with_none(mask), strict=False):
-                if get_mask(output) is None:
+            found = jax.tree.leaves(outputs)
+            if all(get_mask(output) is not None for output in found):
+                return
+            mask = self.compute_mask(args[0] if args else next(iter(kwargs.values()), None), previous_mask)
+            for output, one in zip(found, signatures.leaves_with_none(mask), strict=False):
+                if get_mask(output) is None and one is not None:
                     set_mask(output, one)
+        elif masked and not self.supports_masking:
+            warnings.warn(
+                f"Layer '{self.name}' (of type {type(self).__name__}) was passed an input with a mask attached to it. "
+                "However, this layer does not support masking and will therefore destroy the mask information.",
+                stacklevel=4,
+            )
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """Return the mask of the output. Default: that of the input."""
@@ -327,13 +347,7 @@ class Layer(Parts):
         self._fill_training(context, args, kwargs)
         previous_mask = self._fill_mask(args, kwargs)
         outputs = self.compute_output_spec(*args, **kwargs)
-        if previous_mask is not None and self.supports_masking:
-            for output, one in zip(
-                jax.tree.leaves(outputs),
-                signatures.leaves_with_none(self.compute_mask(args[0], previous_mask)),
-                strict=False,
-            ):
-                set_mask(output, one)
+        self._pass_mask(args, kwargs, outputs, previous_mask)
         return outputs
 
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
@@ -351,6 +365,10 @@ class Layer(Parts):
             ]
             count = signatures.shape_arguments(type(self))
             return signatures.as_specs(self.compute_output_shape(*shapes[:count]), self.compute_dtype)
+        return self._traced_spec(*args, **kwargs)
+
+    def _traced_spec(self, *args: Any, **kwargs: Any) -> Tree:
+        """Return stand-ins for the output, found by tracing `call`."""
 
         def run(*inner: Any, **named: Any) -> Any:
             with (
@@ -363,6 +381,10 @@ class Layer(Parts):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the output for an input of this shape, with None for what is not known."""
+        if type(self).call is Layer.call:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} does not have a `compute_output_shape` method implemented."
+            )
         stand_in = jax.tree.map(
             lambda shape: KerasTensor(shape, dtype=self.compute_dtype),
             plain_shape(input_shape),
@@ -402,6 +424,7 @@ class Layer(Parts):
                     fix="call it on data or `build` it first.",
                 )
             )
+        signatures.check_counts(self, trainable_variables, non_trainable_variables)
         variables = [*self.trainable_variables, *self.non_trainable_variables]
         context = CallContext(training=kwargs.get("training"), collecting=True)
         with (
@@ -415,20 +438,12 @@ class Layer(Parts):
 
     def get_config(self) -> Config:
         """Return the arguments that make an equal layer, without its weights."""
-        cls = serialization.config_class(type(self))
-        config: Config = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": dtype_policies.serialize(self.dtype_policy),
-        }
-        if self.activity_regularizer is not None:
-            config["activity_regularizer"] = serialization.encode(self.activity_regularizer)
-        if cls is Layer:
-            return config
-        for name in serialization.parameters(cls):
-            if name not in config:
-                config[name] = serialization.encode(self._argument(name, cls))
-        return config
+        return configs.describe(self, Layer)
+
+    @classmethod
+    def from_config(cls, config: Config) -> Any:
+        """Return the layer that `get_config` described."""
+        return configs.restore(cls, config)
 
     # ---- the graph it is part of
 

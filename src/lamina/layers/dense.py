@@ -8,6 +8,7 @@ from lamina.errors import InvalidArgumentError, invalid, positive_integer
 from lamina.layers.base import Layer
 from lamina.layers.context import current
 from lamina.layers.input_spec import InputSpec
+from lamina.layers.traits import rowwise_function
 from lamina.ops.dense import dense
 from lamina.variables import Variable
 
@@ -43,7 +44,12 @@ class Dense(Layer):
     bias: Variable | None
     rowwise = True
     supports_masking = True
+    quantization_config = None
     _has_build = True
+    _config_order = (
+        "units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer",
+        "bias_regularizer", "kernel_constraint", "bias_constraint", "quantization_config",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Dense(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.input_spec = InputSpec(min_ndim=2)
+        self.rowwise = self.rowwise and rowwise_function(self.activation)
 
     def build(self, input_shape: Shape) -> None:
         inputs = input_shape[-1]
@@ -127,7 +134,7 @@ class Dense(Layer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         del training
         output = dense(inputs, self.kernel.value, None if self.bias is None else self.bias.value)
-        return output if self.activation is None else self.activation(output)
+        return self.activation(output)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from lamina import registry, serialization
+from lamina import registry
 from lamina._types import Config, Shape
 from lamina.errors import invalid
 from lamina.graph import KerasTensor, Node, standardize_shape
+from lamina.layers import configs
 from lamina.layers.base import Layer
 from lamina.layers.input_spec import InputSpec
 from lamina.variables import standardize_dtype
@@ -104,7 +105,7 @@ class InputLayer(Layer):
 
     @classmethod
     def from_config(cls, config: Config) -> "InputLayer":
-        known = serialization.parameters(cls)
+        known = configs.arguments(cls)
         return cls(**{key: value for key, value in config.items() if key in (*known, "batch_input_shape")})
 
 

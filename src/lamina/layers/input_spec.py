@@ -121,7 +121,8 @@ def check(spec: Any, inputs: Any, owner: str) -> None:
             continue
         if not hasattr(value, "shape"):
             raise invalid(
-                f"Inputs to a layer should be tensors. Got '{value}' (of type {type(value)}) as input for layer '{owner}'."
+                f"Inputs to a layer should be tensors. Got '{value}' (of type {type(value)}) as input for layer "
+                f"'{owner}'."
             )
         problem = one.mismatch(tuple(value.shape), str(value.dtype))
         if problem:

@@ -24,7 +24,7 @@ class Parts(serialization.Configurable):
 
     name: str
     built: bool
-    dtype_policy: dtype_policies.DTypePolicy
+    _dtype_policy: dtype_policies.DTypePolicy
     _weights: list[Variable]
     _losses: list[Array]
     _trainable: bool
@@ -41,6 +41,18 @@ class Parts(serialization.Configurable):
 
     def _sublayers(self) -> "list[Parts]":
         return list({id(p): p for p in self._parts() if isinstance(p, Parts)}.values())
+
+    @property
+    def _layers(self) -> "list[Parts]":
+        return self._sublayers()
+
+    @property
+    def _trainable_variables(self) -> list[Variable]:
+        return [v for v in self._own_variables() if v.born_trainable]
+
+    @property
+    def _non_trainable_variables(self) -> list[Variable]:
+        return [v for v in self._own_variables() if not v.born_trainable]
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> "list[Parts]":
         found: dict[int, Parts] = {}
@@ -142,6 +154,15 @@ class Parts(serialization.Configurable):
             layer.trainable = value
 
     @property
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
+        """The types in which it computes and keeps its weights. May be set to a policy or its name."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        self._dtype_policy = dtype_policies.get(value)
+
+    @property
     def path(self) -> str | None:
         """Its place in the model, e.g. 'sequential/dense'; None before it is built."""
         return self._path
@@ -190,6 +211,7 @@ class Parts(serialization.Configurable):
 
     def add_weight(
         self,
+        *args: Any,
         shape: Any = None,
         initializer: Any = None,
         dtype: Any = None,
@@ -204,6 +226,7 @@ class Parts(serialization.Configurable):
         """Return a new variable that belongs to the layer.
 
         Args:
+            *args: `shape`, `initializer` and `dtype` may be given without their names.
             shape: Its shape, all sizes known.
             initializer: What fills it. Default: Glorot uniform for floats, zeros for integers and booleans.
             dtype: Its type. Default: the layer's `variable_dtype`.
@@ -214,7 +237,18 @@ class Parts(serialization.Configurable):
             aggregation: Kept for Keras scripts.
             overwrite_with_gradient: Whether its "gradient" is its next value.
             name: Its name, e.g. 'kernel'.
+
+        Raises:
+            InvalidArgumentError: For a name given as the shape, or inside `call` of a layer that is already built.
         """
+        if args:
+            shape, initializer, dtype = _positional(args, shape, initializer, dtype)
+        if self.built and not self._building and current() is not None:
+            raise invalid(
+                "You cannot add new elements of state (variables or sub-layers) to a layer that is already built.",
+                owner=f"{type(self).__name__} layer `{self.name}`",
+                fix="make all weights in `__init__` or in `build`: `call` runs again for each batch.",
+            )
         shape = () if shape is None else shape
         dtype = standardize_dtype(dtype) if dtype is not None else self.variable_dtype
         if initializer is None:
@@ -242,6 +276,12 @@ class Parts(serialization.Configurable):
         """Return a new variable that belongs to the layer; see `add_weight`."""
         return self.add_weight(shape=shape, initializer=initializer, **kwargs)
 
+    def _untrack_variable(self, variable: Variable) -> None:
+        """Let a variable that `add_weight` made belong to the layer no more."""
+        self._weights = [v for v in self._weights if v is not variable]
+        for key in [key for key, value in self.__dict__.items() if value is variable]:
+            setattr(self, key, None)
+
     def get_weights(self) -> list[Numpy]:
         """Return copies of its weights as NumPy arrays, in the order of `weights`."""
         return [np.array(v._array) for v in self.weights]
@@ -254,12 +294,12 @@ class Parts(serialization.Configurable):
         """
         own = self.weights
         if len(own) != len(weights):
+            first = ", ".join(f"{v.path} {v.shape}" for v in own[:8]) + (" ..." if len(own) > 8 else "")
             raise invalid(
-                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length {len(weights)}, "
-                f"but the layer was expecting {len(own)} weights.",
-                fix="pass one array for each of " + ", ".join(f"{v.path} {v.shape}" for v in own[:8])
-                + (" ..." if len(own) > 8 else "") + "." if own else "build the layer first.",
-            )  # fmt: skip
+                f"You called `set_weights(weights)` on layer '{self.name}' with a weight list of length "
+                f"{len(weights)}, but the layer was expecting {len(own)} weights.",
+                fix=f"pass one array for each of {first}." if own else "build the layer first.",
+            )
         arrays = [self._fitting(v, w) for v, w in zip(own, weights, strict=True)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
@@ -340,6 +380,24 @@ class Parts(serialization.Configurable):
         arrays = [self._fitting(variable, store[str(i)]) for i, variable in enumerate(own)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
+
+
+def _positional(args: tuple[Any, ...], shape: Any, initializer: Any, dtype: Any) -> tuple[Any, Any, Any]:
+    """Return `shape`, `initializer` and `dtype` of `add_weight` where some were given without their names."""
+    if len(args) > 3:
+        raise TypeError(f"add_weight() takes at most 3 positional arguments but {len(args)} were given.")
+    if isinstance(args[0], str):
+        raise invalid(
+            "`name` must be passed as a keyword argument.",
+            received=f"add_weight('{args[0]}', ...)",
+            fix=f"write `add_weight(shape=..., name='{args[0]}')`.",
+        )
+    found = {"shape": shape, "initializer": initializer, "dtype": dtype}
+    for name, value in zip(found, args, strict=False):
+        if found[name] is not None:
+            raise invalid(f"`{name}` was passed both positionally and as a keyword argument.")
+        found[name] = value
+    return found["shape"], found["initializer"], found["dtype"]
 
 
 def _find(value: Any) -> Iterator[Any]:

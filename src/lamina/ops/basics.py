@@ -19,4 +19,5 @@ def unit(x: Array, axis: int) -> Array:
     epsilon = config.epsilon()
     long = square > epsilon**2
     scale = jax.lax.rsqrt(jnp.where(long, square, 1))  # the derivative of rsqrt at 0 is not finite
-    return x * jnp.where(long, scale, jnp.asarray(1.0 / epsilon, x.dtype))
+    most = min(1.0 / epsilon, float(jnp.finfo(x.dtype).max))  # float16 ends below 1e7
+    return x * jnp.where(long, scale, jnp.asarray(most, x.dtype))
