@@ -122,21 +122,7 @@ def _not_traceable(y_true, y_pred):
 def test_a_wrapped_function_goes_by_row_if_it_gives_a_value_for_each(function, expected):
     metric = metrics.MeanMetricWrapper(function)
     assert metric.is_rowwise(jax.ShapeDtypeStruct((7, 7), "float32"), np.zeros((7, 7))) is expected
-    assert metric.rowwise is (
-        expected
-        and getattr(function, "__module__", "").startswith("lamina")
-        and callable(function)
-        and not isinstance(function, losses.Loss)
-    )
-
-
-def test_losses_that_compare_rows_do_not_go_by_row():
-    circle = getattr(losses, "circle", None)
-    if circle is None:
-        from lamina.losses.overlap import tversky as circle
-    metric = metrics.MeanMetricWrapper(circle)
-    assert not metric.rowwise
-    assert not metric.is_rowwise(jax.ShapeDtypeStruct((8,), "int32"), jax.ShapeDtypeStruct((8, 3), "float32"))
+    assert metric.rowwise is (function in (losses.mean_squared_error, losses.cosine_similarity))
 
 
 def test_a_reduction_over_the_batch_does_not_go_by_row():

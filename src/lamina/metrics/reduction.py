@@ -173,7 +173,7 @@ class MeanMetricWrapper(Mean):
         """
         if self.rowwise:
             return self._reduces_no_rows(len(shape_of(y_pred)))
-        if not super().rowwise or getattr(self._fn, "__name__", "") == "circle":
+        if not super().rowwise or _is_own(self._fn):
             return False
         try:
             shapes = [self._result_shape(y_true, y_pred, batch) for batch in _TWO_BATCHES]
@@ -223,10 +223,13 @@ class MeanMetricWrapper(Mean):
         }
 
 
+def _is_own(function: Any) -> bool:
+    return isinstance(function, FunctionType) and function.__module__.startswith(("lamina.losses.", "lamina.metrics."))
+
+
 def _goes_by_row(function: Any) -> bool:
     """Return whether a function is one of the library that gives one value for each row."""
-    own = isinstance(function, FunctionType) and function.__module__.startswith(("lamina.losses.", "lamina.metrics."))
-    return own and function.__name__ not in _ACROSS_ROWS
+    return _is_own(function) and function.__name__ not in _ACROSS_ROWS
 
 
 def _function_config(function: Any) -> Any:
