@@ -43,7 +43,8 @@ def fit(
         progress = _Epoch(training, feed, callbacks, pace)
         waiting = progress.run(waiting)
         ends = _end_of(epoch, progress, validate if validate_at(epoch) else None, callbacks)
-        if callbacks.passive and not model.stop_training:
+        # A state whose memory is taken over is verified before the next epoch copies it.
+        if callbacks.passive and not model.stop_training and not training.donates:
             waiting = ends
         else:
             ends()

@@ -5,6 +5,7 @@ After every dispatch the new arrays are in the variables at once. Whatever fails
 
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from lamina.layers.context import CallContext, calling
 from lamina.training import engines, steps
 from lamina.training.steps import Block, State, Variables
 from lamina.variables import bound, isolated, store, take, values
+
+
+BACKUP_SECONDS = 10.0  # between two copies of a large state
 
 
 class Ticket(NamedTuple):
@@ -83,6 +87,7 @@ class Training:
         self.run, self.donates = program(model, self.names, "train", padded)
         self._zeros = _zeros(model, self.names)
         self._backup: State | None = None
+        self._backed_up = 0.0
         self._warned = False
         self._serial = 0  # of the last dispatch
         self._recovered = 0  # the last dispatch that started from a state which has been given up
@@ -96,8 +101,10 @@ class Training:
         store(self.names.totals, zeros)
 
     def back_up(self) -> None:
-        """Copy the state, where a dispatch takes its memory over: what `recover` goes back to."""
-        if self.donates:
+        """Copy the state now and then, where a dispatch takes its memory over: what `recover` goes back to."""
+        now = time.monotonic()
+        if self.donates and (self._backup is None or now - self._backed_up > BACKUP_SECONDS):
+            self._backed_up = now
             self._backup = State(*(tuple(jnp.array(a, copy=True) for a in values(group)) for group in self.names))
 
     def dispatch(self, block: Block) -> Ticket:
@@ -129,6 +136,7 @@ class Training:
         else:
             steps_done = 0
         self._write(State(good.params, good.stats, good.slots, tuple(self._zeros)))
+        values([v for group in self.names for v in group])  # read, hence copied before their memory is taken over
         if not self._warned:
             self._warned = True
             batch = jax.tree.map(lambda a: jnp.asarray(a[min(steps_done, block.count - 1)]), block.data)
