@@ -4,9 +4,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 
-import keras
 import lamina
 from lamina import constraints, initializers, layers, losses, metrics, models, optimizers, regularizers, saving
 from lamina.ops import arithmetic

@@ -13,7 +13,7 @@ import numpy as np
 
 from lamina import registry
 from lamina._types import Config
-from lamina.errors import FileFormatError, did_you_mean, invalid, message
+from lamina.errors import FileFormatError, LaminaError, did_you_mean, invalid, message
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared_objects", default=None)
 _written: ContextVar[dict[int, tuple[int, Any]] | None] = ContextVar("written_objects", default=None)
@@ -342,12 +342,12 @@ def _deserialize_object(config: Config, name: Any, inner: Any) -> Any:
         raise ConfigError(message(f"Expected 'config' to be a dict for {name}.", received=repr(inner)[:80]))
     try:
         value = cls.from_config(dict(inner))
-    except TypeError as error:
-        if isinstance(error, ConfigError):
+    except (TypeError, KeyError, IndexError, AttributeError) as error:
+        if isinstance(error, LaminaError):
             raise
         raise ConfigError(
             message(
-                f"{name!r} could not be deserialized properly: {error}",
+                f"{name!r} could not be deserialized properly: {type(error).__name__}: {error}",
                 received=f"config={repr(inner)[:200]}",
                 fix="see that its constructor takes what its `get_config()` returns, and that objects in the config "
                 "are explicitly deserialized in its `from_config()`.",

@@ -7,11 +7,11 @@ import json
 import zipfile
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import saving_zoo as zoo
 
-import keras
 from lamina import saving
 from lamina.graph import FunctionOperation
 from lamina.ops.dispatch import OPERATIONS

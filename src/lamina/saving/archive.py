@@ -18,7 +18,7 @@ KERAS_VERSION = "3.15.1"  # whose format this is
 _CONFIG_LIMIT = 256 << 20  # bytes: room for a hundred thousand layers
 _EXPANSION_FLOOR, _EXPANSION = 1 << 20, 100  # a compressed member beyond that is a bomb: nothing that Keras writes is
 _DEPTH = 300
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 

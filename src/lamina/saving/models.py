@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from lamina import registry, serialization, variables
 from lamina._types import Config
-from lamina.errors import FileFormatError, invalid, message
+from lamina.errors import FileFormatError, LaminaError, invalid, message
 from lamina.layers.parts import Parts
 from lamina.saving import archive, atomic, hdf5, weights
 from lamina.saving.paths import LEGACY, MissingFileError, as_path, not_what_it_says, source_of
@@ -203,6 +203,11 @@ def model_from(config: Config, source: str, custom_objects: dict[str, Any] | Non
             model = serialization.deserialize(config, custom_objects)
     except RecursionError as error:
         raise FileFormatError(message("The config is nested too deeply.", owner=source)) from error
+    except (TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        if isinstance(error, LaminaError):
+            raise
+        problem = f"The config cannot be made a model: {type(error).__name__}: {error}"
+        raise FileFormatError(message(problem, owner=source)) from error
     if not isinstance(model, Parts):
         raise FileFormatError(message(f"It holds no model but {type(model).__name__}.", owner=source))
     return model
