@@ -126,7 +126,8 @@ class EinsumDense(Layer):
                 constraint=self.bias_constraint,
             )
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        del training
         output = jnp.einsum(self.equation, inputs, self.kernel.value)
         return self.activation(output if self.bias is None else output + self.bias.value)
 
