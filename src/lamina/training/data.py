@@ -11,6 +11,7 @@ from lamina import config
 from lamina._types import Numpy, Tree
 from lamina.errors import invalid
 from lamina.training import arrays, checks, stream
+from lamina.training.dataset import Batches
 from lamina.training.feed import ArrayFeed, Feed
 from lamina.training.outputs import Outputs
 
@@ -53,7 +54,7 @@ class Data:
         if config.max_steps_per_epoch() and (not self.steps or self.steps > (config.max_steps_per_epoch() or 0)):
             self.steps = config.max_steps_per_epoch()
         self.batch_size = checks.whole_number(batch_size, "batch_size", 1, optional=True)
-        self.source = stream.source_of(x, self._label("x")) if x is not None else None
+        self.source = stream.source_of(x, self._label("x"), shuffle) if x is not None else None
         self.x: Tree = None
         self.y: Tree = None
         self.weight: Tree = None
@@ -112,12 +113,19 @@ class Data:
                     received=f"{label} beside x of type {type(x).__name__}",
                     fix="let `x` give `(x, y)` or `(x, y, sample_weight)`.",
                 )
-        length = getattr(x, "num_batches", None)
-        if length is None and hasattr(x, "__len__"):
+        numbered = isinstance(self.source, Batches)
+        length = getattr(self.source, "length", None)
+        if not numbered and hasattr(x, "__len__"):
             length = len(x)
         self.steps_given = self.steps
         self.steps = self.steps or length
-        self.on_epoch_end = getattr(x, "on_epoch_end", None)
+        if numbered and self.steps is None:
+            raise invalid(
+                "The data set has no end, so the number of steps must be said.",
+                owner=f"`{self._label('x')}` of type {type(x).__name__}",
+                received="num_batches=None",
+                fix="pass `steps_per_epoch` to `fit`, `validation_steps` for validation, `steps` elsewhere.",
+            )
 
     # ---- splitting
 
@@ -247,12 +255,19 @@ class Data:
     def _ready_stream(self, purpose: str) -> tuple[Feed, bool]:
         feed = stream.StreamFeed(
             self.source, self.steps, check=self._check_batch, padded=True, class_weight=self.class_weight,
-            on_epoch_end=self.on_epoch_end,
+            continues=self.steps_given is not None, restarts=purpose == "evaluate",
         )  # fmt: skip
         self._seen = False
+        fresh = not self.model.built or any(
+            part is not None and not part.built for part in (self.model._compile_loss, self.model._compile_metrics)
+        )
+        if not fresh:
+            feed.restart()
         batch = feed.peek()
         outputs, _ = self._resolve(batch)
         feed.padded = self._rowwise(outputs, batch)
+        if fresh:
+            feed.restart()
         if purpose == "fit":
             self._ready_to_train()
         return feed, feed.padded

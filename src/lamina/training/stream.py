@@ -10,6 +10,7 @@ import numpy as np
 from lamina._types import Numpy, Tree
 from lamina.errors import InvalidArgumentError, describe, invalid
 from lamina.training import arrays
+from lamina.training.dataset import Batches, is_dataset
 from lamina.training.feed import BLOCK_BATCHES, BLOCK_BYTES, aligned
 from lamina.training.steps import Block
 
@@ -45,7 +46,8 @@ class StreamFeed:
         check: Called with each batch `(x, y, sample_weight)` of NumPy arrays and its label; returns it made ready.
         padded: Whether shorter batches are filled up to the first one's rows.
         class_weight: Weights by class number.
-        on_epoch_end: Called when an epoch has been read.
+        continues: Whether the next epoch goes on where the last one stopped, and starts over only at the end.
+        restarts: Whether each epoch is a run of its own, as each validation of a fit is.
     """
 
     def __init__(
@@ -56,11 +58,14 @@ class StreamFeed:
         check: Check,
         padded: bool,
         class_weight: Any = None,
-        on_epoch_end: Callable[[], None] | None = None,
+        continues: bool = False,
+        restarts: bool = False,
     ) -> None:
         self.steps, self.padded, self.ran_dry = steps, padded, False
         self._source, self._check, self._class_weight = source, check, class_weight
-        self._on_epoch_end = on_epoch_end
+        self._continues, self._length = continues, getattr(source, "length", None)
+        self._restarts, self._begun, self._opened = restarts, False, False
+        self._read_from_it = 0  # batches that the present iterator gave
         self._iterator: Iterator[Any] | None = None
         self._waiting: list[Tree] = []  # batches read but not given out
         self._taken, self._number, self._size = 0, 0, 0
@@ -69,11 +74,31 @@ class StreamFeed:
     def start_epoch(self) -> None:
         """Begin an epoch: ask a source that can start anew for a fresh iterator."""
         self._taken, self._finished = 0, False
-        if self._iterator is None or (callable(self._source) and self.steps is None):
-            if not self._waiting:
-                self._iterator = iter(self._source() if callable(self._source) else self._source)
-        elif callable(self._source) and not self._waiting and self._number:
-            self._iterator = iter(self._source())
+        if self._restarts and self._opened:
+            self.restart()
+        self._opened = True
+        self._begin()
+        over = self._length is not None and self._read_from_it >= self._length
+        if self._iterator is None or (callable(self._source) and not self._waiting and (over or not self._continues)):
+            self._start()
+
+    def _start(self) -> None:
+        self._iterator = iter(self._source() if callable(self._source) else self._source)
+        self._read_from_it = 0
+
+    def _begin(self) -> None:
+        if not self._begun and isinstance(self._source, Batches):
+            self._source.begin()
+        self._begun = True
+
+    def restart(self) -> None:
+        """Forget what was read and end the epoch, as Keras does after a look at the first batch.
+
+        Nothing happens to a source that cannot be read again by number.
+        """
+        if isinstance(self._source, Batches):
+            self._waiting, self._iterator, self._number, self._begun = [], None, 0, False
+            self._source.end()
 
     def peek(self) -> Tree:
         """Return shapes and types of the first batch, which is kept for the first step.
@@ -81,8 +106,9 @@ class StreamFeed:
         Raises:
             InvalidArgumentError: If there is none.
         """
+        self._begin()
         if self._iterator is None:
-            self._iterator = iter(self._source() if callable(self._source) else self._source)
+            self._start()
         if not self._waiting:
             first = self._read()
             if first is None:
@@ -102,7 +128,10 @@ class StreamFeed:
         try:
             batch = next(self._iterator)
         except StopIteration:
+            if callable(self._source):
+                self._iterator = None
             return None
+        self._read_from_it += 1
         label = f"batch {self._number}"
         self._number += 1
         if batch is None:
@@ -147,8 +176,9 @@ class StreamFeed:
             self.ran_dry = True
 
     def _close(self) -> None:
-        if self._on_epoch_end is not None and not self._waiting:
-            self._on_epoch_end()
+        if self._begun and isinstance(self._source, Batches):
+            self._source.end()
+        self._begun = False
 
     def _alike(self, one: Tree, other: Tree) -> bool:
         """Return whether two batches may share a block: the same shapes, but for rows where those are filled up."""
@@ -202,10 +232,16 @@ def warn_ran_dry(taken: int, wanted: int) -> None:
     )
 
 
-def source_of(data: Any, name: str = "x") -> Any:
-    """Return what `StreamFeed` reads for a generator, iterator, `PyDataset` or loader; None for anything else."""
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and hasattr(data, "on_epoch_end"):
-        return lambda: (data[i] for i in range(len(data)))
+def source_of(data: Any, name: str = "x", shuffle: Any = False) -> Any:
+    """Return what `StreamFeed` reads for a generator, iterator, `PyDataset` or loader; None for anything else.
+
+    Args:
+        data: What the user handed over.
+        name: What to call it in a message.
+        shuffle: Whether a `PyDataset` gives its batches in another order each epoch.
+    """
+    if is_dataset(data):
+        return Batches(data, bool(shuffle))
     if hasattr(data, "__next__"):
         return data
     if hasattr(data, "__iter__") and not isinstance(data, list | tuple | dict | str) and not hasattr(data, "__array__"):
