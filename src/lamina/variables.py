@@ -464,6 +464,11 @@ def values(variables: Sequence[Variable]) -> Arrays:
     return tuple([variable._bound_array(frame) for variable in variables])
 
 
+def held(variables: Sequence[Variable]) -> Arrays:
+    """Read many variables outside a step for a caller that lets go of the arrays before their memory is taken over."""
+    return tuple([variable._array for variable in variables])
+
+
 def take(variables: Sequence[Variable]) -> Arrays:
     """Read many variables for a step that may overwrite their memory: an array that someone else holds is copied."""
     taken = []

@@ -16,12 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import config
-from lamina._types import Tree
+from lamina._types import Arrays, Tree
 from lamina.layers.context import CallContext, calling
 from lamina.training import engines, steps
 from lamina.training.steps import Block, State, Variables
-from lamina.variables import bound, isolated, store, take, values
-
+from lamina.variables import Variable, bound, held, isolated, store, take, values
 
 BACKUP_SECONDS = 10.0  # between two copies of a large state
 
@@ -86,7 +85,7 @@ class Training:
         self.names = steps.variables_of(model)
         self.run, self.donates = program(model, self.names, "train", padded)
         self._zeros = _zeros(model, self.names)
-        self._backup: State | None = None
+        self._backup: tuple[Arrays, Arrays] | None = None  # weights and statistics
         self._backed_up = 0.0
         self._warned = False
         self._serial = 0  # of the last dispatch
@@ -101,11 +100,12 @@ class Training:
         store(self.names.totals, zeros)
 
     def back_up(self) -> None:
-        """Copy the state now and then, where a dispatch takes its memory over: what `recover` goes back to."""
+        """Copy the weights now and then, where a dispatch takes their memory over: what `recover` goes back to."""
         now = time.monotonic()
         if self.donates and (self._backup is None or now - self._backed_up > BACKUP_SECONDS):
             self._backed_up = now
-            self._backup = State(*(tuple(jnp.array(a, copy=True) for a in values(group)) for group in self.names))
+            self._backup = None  # let go of the old copy first
+            self._backup = (_copies(self.names.params), _copies(self.names.stats))
 
     def dispatch(self, block: Block) -> Ticket:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
@@ -116,7 +116,7 @@ class Training:
                 new, report = self.run(state, block.data, block.rows, np.int32(block.count))
                 self._write(new)
             return Ticket(report, None, block, self._serial)
-        state = State(*map(values, self.names))
+        state = State(*map(held, self.names))
         new, report = self.run(state, block.data, block.rows, np.int32(block.count))
         self._write(new)
         return Ticket(report, state, block, self._serial)
@@ -127,10 +127,14 @@ class Training:
 
     def recover(self, ticket: Ticket) -> None:
         """Go back to the last finite state before a dispatch whose loss or weights are not; warn once why."""
-        block, good = ticket.block, ticket.before or self._backup
-        if good is None or ticket.serial <= self._recovered:
+        block = ticket.block
+        if (ticket.before is None and self._backup is None) or ticket.serial <= self._recovered:
             return
         self._recovered = self._serial
+        good = ticket.before
+        if good is None:
+            params, stats = self._backup or ((), ())
+            good = State(params, stats, self._fresh_slots(), ())
         if ticket.before is not None and not self._warned:
             good, steps_done = self._last_good(ticket.before, block)
         else:
@@ -149,6 +153,15 @@ class Training:
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+    def _fresh_slots(self) -> Arrays:
+        """Return what the optimizer remembers at its start, with the present iteration and learning rate."""
+        optimizer = self.model.optimizer
+        fresh = type(optimizer).from_config(optimizer.get_config())
+        fresh.build(self.names.params)
+        kept = {"iteration", "learning_rate"}
+        pairs = zip(self.names.slots, fresh.variables, strict=True)
+        return tuple(old._array if old.name in kept else new._array for old, new in pairs)
 
     def _last_good(self, before: State, block: Block) -> tuple[State, int]:
         """Return the state after the most steps of the block that leave everything finite, and their number."""
@@ -217,7 +230,7 @@ class Testing:
 
     def dispatch(self, block: Block) -> Any:
         """Send a block off, write totals and statistics back, and return the report. Does not wait."""
-        params, stats, totals = values(self.names.params), values(self.names.stats), values(self.names.totals)
+        params, stats, totals = held(self.names.params), held(self.names.stats), held(self.names.totals)
         if self._custom:
             (_, stats, totals), report = self.run(
                 (params, stats, totals), block.data, block.rows, np.int32(block.count)
@@ -227,6 +240,10 @@ class Testing:
         store(self.names.stats, stats)
         store(self.names.totals, totals)
         return report
+
+
+def _copies(variables: tuple[Variable, ...]) -> Arrays:
+    return tuple(jnp.array(array, copy=True) for array in held(variables))
 
 
 def _zeros(model: Any, names: Variables) -> list[Any]:
