@@ -155,6 +155,8 @@ class Sequential(Model):
                 )
             for part in layer._flatten_layers():
                 part.built = False
+                if isinstance(part, Layer) and type(part).build is not Layer.build:
+                    part.input_spec = None  # it names the old width; `build` sets it anew
 
     def _chain_up(self, entry: InputLayer) -> None:
         x = entry.output

@@ -1,0 +1,85 @@
+"""Keras's names for the things of this library: `from lamina import keras`, then as in a Keras script. Only aliases."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lamina._version import __version__ as __version__
+
+if TYPE_CHECKING:  # for editors; at run time each name is imported when it is first used
+    from lamina.dtype_policies import DTypePolicy as DTypePolicy
+    from lamina.graph import KerasTensor as KerasTensor
+    from lamina.initializers import Initializer as Initializer
+    from lamina.keras import activations as activations
+    from lamina.keras import backend as backend
+    from lamina.keras import callbacks as callbacks
+    from lamina.keras import config as config
+    from lamina.keras import constraints as constraints
+    from lamina.keras import datasets as datasets
+    from lamina.keras import dtype_policies as dtype_policies
+    from lamina.keras import initializers as initializers
+    from lamina.keras import layers as layers
+    from lamina.keras import losses as losses
+    from lamina.keras import metrics as metrics
+    from lamina.keras import mixed_precision as mixed_precision
+    from lamina.keras import models as models
+    from lamina.keras import ops as ops
+    from lamina.keras import optimizers as optimizers
+    from lamina.keras import preprocessing as preprocessing
+    from lamina.keras import random as random
+    from lamina.keras import regularizers as regularizers
+    from lamina.keras import saving as saving
+    from lamina.keras import utils as utils
+    from lamina.layers import Input as Input
+    from lamina.layers import InputSpec as InputSpec
+    from lamina.layers import Layer as Layer
+    from lamina.losses import Loss as Loss
+    from lamina.metrics import Metric as Metric
+    from lamina.models import Model as Model
+    from lamina.models import Sequential as Sequential
+    from lamina.names import name_scope as name_scope
+    from lamina.optimizers import Optimizer as Optimizer
+    from lamina.regularizers import Regularizer as Regularizer
+    from lamina.variables import Variable as Variable
+
+_MODULES = frozenset(
+    {
+        "activations", "backend", "callbacks", "config", "constraints", "datasets", "dtype_policies", "initializers",
+        "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random",
+        "regularizers", "saving", "utils",
+    }
+)  # fmt: skip
+_NAMES = {
+    "DTypePolicy": "dtype_policies",
+    "Initializer": "initializers",
+    "Input": "layers",
+    "InputSpec": "layers",
+    "KerasTensor": "graph",
+    "Layer": "layers",
+    "Loss": "losses",
+    "Metric": "metrics",
+    "Model": "models",
+    "Optimizer": "optimizers",
+    "Regularizer": "regularizers",
+    "Sequential": "models",
+    "Variable": "variables",
+    "name_scope": "names",
+}
+
+__all__ = ["__version__", "version", *sorted(_NAMES), *sorted(_MODULES)]
+
+
+def version() -> str:
+    """Return the version of the library."""
+    return __version__
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"lamina.keras.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"lamina.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'lamina.keras' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.activations`."""
+
+from lamina.activations import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.callbacks`."""
+
+from lamina.callbacks import *  # noqa: F403

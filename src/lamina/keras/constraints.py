@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.constraints`."""
+
+from lamina.constraints import *  # noqa: F403

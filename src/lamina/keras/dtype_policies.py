@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.dtype_policies`."""
+
+from lamina.dtype_policies import *  # noqa: F403

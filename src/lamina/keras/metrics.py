@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.metrics`."""
+
+from lamina.metrics import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.ops`."""
+
+from lamina.ops import *  # noqa: F403

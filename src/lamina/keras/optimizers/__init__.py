@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.optimizers`."""
+
+from lamina.optimizers import *  # noqa: F403

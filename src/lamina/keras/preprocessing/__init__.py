@@ -1,0 +1,3 @@
+"""Keras's older place for the padding of sequences."""
+
+from lamina.keras.preprocessing import sequence as sequence

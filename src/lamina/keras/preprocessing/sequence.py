@@ -1,0 +1,3 @@
+"""Keras's older place for the padding of sequences."""
+
+from lamina.utils import pad_sequences as pad_sequences

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.random`."""
+
+from lamina.random import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.regularizers`."""
+
+from lamina.regularizers import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.utils`."""
+
+from lamina.utils import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The one error that TensorFlow's scripts catch."""
+
+from lamina.errors import InvalidArgumentError as InvalidArgumentError

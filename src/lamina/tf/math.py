@@ -1,0 +1,51 @@
+"""Mathematics under TensorFlow's names; the plain functions are those of `lamina.ops`."""
+
+from lamina.ops import abs as abs
+from lamina.ops import add as add
+from lamina.ops import ceil as ceil
+from lamina.ops import cos as cos
+from lamina.ops import divide as divide
+from lamina.ops import equal as equal
+from lamina.ops import erf as erf
+from lamina.ops import exp as exp
+from lamina.ops import floor as floor
+from lamina.ops import greater as greater
+from lamina.ops import greater_equal as greater_equal
+from lamina.ops import less as less
+from lamina.ops import less_equal as less_equal
+from lamina.ops import log as log
+from lamina.ops import log1p as log1p
+from lamina.ops import logical_and as logical_and
+from lamina.ops import logical_not as logical_not
+from lamina.ops import logical_or as logical_or
+from lamina.ops import maximum as maximum
+from lamina.ops import minimum as minimum
+from lamina.ops import multiply as multiply
+from lamina.ops import negative as negative
+from lamina.ops import not_equal as not_equal
+from lamina.ops import power as power
+from lamina.ops import reciprocal as reciprocal
+from lamina.ops import round as round
+from lamina.ops import rsqrt as rsqrt
+from lamina.ops import sigmoid as sigmoid
+from lamina.ops import sign as sign
+from lamina.ops import sin as sin
+from lamina.ops import softplus as softplus
+from lamina.ops import sqrt as sqrt
+from lamina.ops import square as square
+from lamina.ops import subtract as subtract
+from lamina.ops import tan as tan
+from lamina.ops import tanh as tanh
+from lamina.tf.arrays import argmax as argmax
+from lamina.tf.arrays import argmin as argmin
+from lamina.tf.arrays import reduce_all as reduce_all
+from lamina.tf.arrays import reduce_any as reduce_any
+from lamina.tf.arrays import reduce_max as reduce_max
+from lamina.tf.arrays import reduce_mean as reduce_mean
+from lamina.tf.arrays import reduce_min as reduce_min
+from lamina.tf.arrays import reduce_prod as reduce_prod
+from lamina.tf.arrays import reduce_std as reduce_std
+from lamina.tf.arrays import reduce_sum as reduce_sum
+from lamina.tf.arrays import reduce_variance as reduce_variance
+
+pow = power
