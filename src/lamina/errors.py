@@ -1,6 +1,8 @@
 """Errors that name the layer, say what was expected and what came, and what to do. One builder makes them all."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,6 +33,14 @@ class NotCompiledError(LaminaError, ValueError):
     """A model was asked to train or evaluate before `compile`."""
 
 
+class InUseError(LaminaError, RuntimeError):
+    """A model was asked to train by one thread while another trains it."""
+
+
+class ForkedProcessError(LaminaError, RuntimeError):
+    """Arrays were asked for in a process that was forked from one which had used JAX: it would wait for ever."""
+
+
 class FileFormatError(LaminaError, ValueError):
     """A file is not what its name promises, is damaged, or holds what must not be loaded."""
 
@@ -57,6 +67,17 @@ def invalid(
 ) -> InvalidArgumentError:
     """Return the `InvalidArgumentError` with the text of `message`."""
     return InvalidArgumentError(message(problem, owner=owner, received=received, fix=fix))
+
+
+_OURS = ("lamina", "jax", "contextlib", "functools")
+
+
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn with the line of the user's that led here, so that Python shows it once for each such line."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:

@@ -1,14 +1,13 @@
 """What users hand over (NumPy, JAX, lists, pandas, other tensors) as NumPy arrays; nothing is copied needlessly."""
 
-import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from lamina import config
 from lamina._types import Numpy, Tree
-from lamina.errors import InvalidArgumentError, describe, invalid
+from lamina.errors import InvalidArgumentError, describe, invalid, warn
 from lamina.variables import Variable
 
 _SMALL_FLOATS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
@@ -38,7 +37,7 @@ def _is_numbers(value: list[Any] | tuple[Any, ...]) -> bool:
     first: Any = value
     while isinstance(first, list | tuple) and len(first):
         first = first[0]
-    return isinstance(first, int | float | str | bool | np.generic) or first is None
+    return isinstance(first, int | float | complex | str | bytes | np.generic) or first is None
 
 
 def one_array(value: Any, name: str) -> Numpy:
@@ -53,23 +52,35 @@ def one_array(value: Any, name: str) -> Numpy:
         return _checked(_nullable(value), name)
     if isinstance(value, Variable):
         return value.numpy()
-    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
-        value = value.toarray()
-    if isinstance(value, list | tuple):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise _not_numbers(name, "lists of different lengths", "give every row as many values.") from error
-    if not isinstance(value, np.ndarray):
-        if not hasattr(value, "__array__"):
-            raise invalid(
-                "Unrecognized data type. Pass arrays, lists of numbers, data frames, a generator or a `PyDataset`.",
-                owner=f"`{name}`",
-                received=describe(value),
-            )
-        detached = value.detach() if hasattr(value, "detach") else value
-        value = np.asarray(detached)
-    return _checked(value, name)
+    if isinstance(value, list | tuple | range):
+        return _checked(_written_out(value, name), name)
+    return _checked(_foreign(value, name), name)
+
+
+def _written_out(value: Any, name: str) -> Numpy:
+    """Return lists of numbers as an array."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise _not_numbers(name, "lists of different lengths", "give every row as many values.") from error
+
+
+def _foreign(value: Any, name: str) -> Numpy:
+    """Return the array of another library as one of NumPy's."""
+    for step in ("toarray", "todense"):  # sparse matrices of SciPy, of JAX
+        if hasattr(value, step):
+            value = getattr(value, step)()
+            break
+    if not hasattr(value, "__array__"):
+        raise invalid(
+            "Unrecognized data type. Pass arrays, lists of numbers, data frames, a generator or a `PyDataset`.",
+            owner=f"`{name}`",
+            received=describe(value),
+        )
+    for step in ("detach", "cpu"):  # a tensor that has a gradient, or is on another device
+        if hasattr(value, step):
+            value = getattr(value, step)()
+    return np.asarray(value)
 
 
 def _checked(array: Numpy, name: str) -> Numpy:
@@ -81,29 +92,36 @@ def _checked(array: Numpy, name: str) -> Numpy:
     if kind in "mM":
         raise _not_numbers(name, "dates", "turn them into numbers, e.g. days since a date.")
     if kind in "US":
+        example = f", e.g. {str(array.flat[0])!r}" if array.size else ""
         raise _not_numbers(
-            name, f"strings, e.g. {array.flat[0]!r}" if array.size else "strings", "encode them as numbers."
+            name, f"strings{example}", "encode them as numbers, e.g. with `np.unique(..., return_inverse=True)`."
         )
     if kind == "O":
-        sample = next((type(v).__name__ for v in array.flat if not isinstance(v, float | int)), "mixed values")
-        raise _not_numbers(name, f"objects ({sample})", "convert it: `np.asarray(values, dtype='float32')`.")
+        sample = next((type(v).__name__ for v in array.flat if not isinstance(v, float | int)), None)
+        if sample is None:
+            raise _not_numbers(name, "Python numbers as objects", "convert it: `array.astype('float32')`.")
+        rows = sample in ("list", "tuple", "ndarray")
+        fix = "make one array of it, with as many values in every row." if rows else "encode them as numbers."
+        raise _not_numbers(name, f"objects, e.g. of type {sample}", fix)
     raise _not_numbers(name, f"values of dtype {array.dtype}", "convert it to float32.")
 
 
 def _not_numbers(name: str, what: str, fix: str) -> InvalidArgumentError:
-    return invalid(f"Invalid dtype: `{name}` holds {what}, not numbers.", fix=fix)
+    return invalid(f"Invalid dtype: `{name}` must hold real numbers.", received=what, fix=fix)
 
 
 def _frame(frame: Any, name: str) -> Numpy:
     """Return a data frame as an array, naming the first column that is not numeric."""
-    for column in frame.columns:
-        dtype = str(frame[column].dtype)
-        if dtype in ("category", "object", "string", "str") or dtype.lower().startswith(
-            ("datetime", "date", "categorical")
+    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
+        dtype = str(kind)
+        if dtype in ("object", "str") or dtype.lower().startswith(
+            ("categor", "enum", "string", "date", "time", "period", "interval")
         ):
             raise invalid(
-                f"Invalid dtype: column {column!r} of `{name}` holds {dtype}, not numbers.",
-                fix="encode it (e.g. `pandas.get_dummies`, or its category codes), or drop it.",
+                f"Invalid dtype: `{name}` must hold real numbers.",
+                received=f"column {column!r} of dtype {dtype}",
+                fix="encode it (e.g. `pandas.get_dummies`, or its category codes), make numbers of it "
+                "(`pandas.to_numeric`), or drop it.",
             )
     return _checked(_nullable(frame), name)
 
@@ -122,63 +140,81 @@ def _nullable(value: Any) -> Numpy:
 def device_dtype(array: Any) -> np.dtype[Any]:
     """Return the 32-bit type in which an array goes to the device."""
     dtype = np.dtype(array.dtype)
-    if dtype == np.float64:
-        dtype = np.dtype("float64" if config.floatx() == "float64" else "float32")
+    if dtype.kind == "f" and dtype.itemsize >= 8:
+        dtype = np.dtype("float64" if config.floatx() == "float64" and dtype.itemsize == 8 else "float32")
     narrow: dict[str, np.dtype[Any]] = {"int64": np.dtype("int32"), "uint64": np.dtype("uint32")}
     return narrow.get(dtype.name) or dtype
 
 
-def check_range(array: Numpy, name: str) -> None:
-    """Raise `InvalidArgumentError` if values do not fit the 32-bit type that they get on the device."""
+class Extent(NamedTuple):
+    """The least and the largest value of an array; NaN if it holds one."""
+
+    low: Any
+    high: Any
+
+    @property
+    def finite(self) -> bool:
+        """Whether every value is finite."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+
+def extent(array: Numpy) -> Extent:
+    """Return the extent of an array that holds something. Two passes, no copy; the cheapest look at every value."""
+    with np.errstate(invalid="ignore"):
+        return Extent(array.min(), array.max())
+
+
+def check_values(array: Numpy, name: str) -> Extent | None:
+    """Raise `InvalidArgumentError` for NaN, infinity and what does not fit into the 32 bits that it gets on the device.
+
+    Returns its extent; None if it is empty or `config.strict()` is off, where nothing is looked at.
+    """
+    if not array.size or not config.strict():
+        return None
+    found = extent(array)
+    if not found.finite:
+        raise _not_finite(array, name)
     target = device_dtype(array)
-    if array.dtype == target or not array.size:
-        return
-    low, high = array.min(), array.max()
+    if target == array.dtype:
+        return found
     if array.dtype.kind in "iu":
         limits = np.iinfo(target)
-        if low < limits.min or high > limits.max:
+        if found.low < limits.min or found.high > limits.max:
             raise invalid(
                 f"Integers must fit into 32 bits, [{limits.min}, {limits.max}].",
                 owner=f"`{name}`",
-                received=f"values from {low} to {high}",
+                received=f"values from {found.low} to {found.high}",
                 fix="scale them, or pass them as float32.",
             )
-    elif np.isfinite(low) and np.isfinite(high) and max(abs(low), abs(high)) > np.finfo(target).max:
+    elif max(abs(found.low), abs(found.high)) > np.finfo(target).max:
         raise invalid(
             "Values must fit into float32, whose largest is 3.4e38.",
             owner=f"`{name}`",
-            received=f"values from {low:g} to {high:g}",
-            fix="scale the feature, e.g. with a `Normalization` layer or a logarithm.",
+            received=f"values from {found.low:g} to {found.high:g}",
+            fix="scale the feature, e.g. by its logarithm.",
         )
+    return found
 
 
-def first_bad(array: Numpy, rows_at_once: int = 1 << 16) -> tuple[int, ...] | None:
-    """Return the index of the first NaN or infinity, or None. Works in pieces, without a copy of the whole."""
-    if (array.dtype.kind != "f" and array.dtype.name not in _SMALL_FLOATS) or not array.size:
-        return None
+def _not_finite(array: Numpy, name: str) -> InvalidArgumentError:
+    """Return the error for NaN or infinity: the first place, and how many rows have one."""
+    place, rows = None, 0
     width = max(1, array[:1].size)
-    step = max(1, rows_at_once // width)
-    for start in range(0, len(array), step):
-        finite = np.isfinite(array[start : start + step])
-        if not finite.all():
-            place = np.argwhere(~finite)[0]
-            return (int(place[0]) + start, *(int(p) for p in place[1:]))
-    return None
-
-
-def check_finite(array: Numpy, name: str) -> None:
-    """Raise `InvalidArgumentError` if there is NaN or infinity, with the first place and how many rows have one."""
-    place = first_bad(array)
-    if place is None:
-        return
-    bad_rows = int((~np.isfinite(np.asarray(array, np.float32).reshape(len(array), -1)).all(axis=1)).sum())
+    step = max(1, (1 << 20) // width)
+    for start in range(0, len(array), step):  # in pieces, without a copy of the whole
+        bad = ~np.isfinite(array[start : start + step])
+        if place is None and bad.any():
+            first = np.argwhere(bad)[0]
+            place = (int(first[0]) + start, *(int(p) for p in first[1:]))
+        rows += int(bad.reshape(len(bad), -1).any(axis=1).sum())
+    assert place is not None
     where = f"row {place[0]}" + (f", column {place[1]}" if len(place) > 1 else "")
-    raise invalid(
+    return invalid(
         "Values must be finite.",
         owner=f"`{name}`",
-        received=f"{array[place]} in {where} ({bad_rows} of {len(array)} rows have NaN or infinity)",
-        fix="drop or fill those rows, e.g. `x[np.isfinite(x).all(axis=1)]`, "
-        "or call `lamina.config.set_strict(False)` to train on them all the same.",
+        received=f"{array[place]} in {where} ({rows} of {len(array)} rows have NaN or infinity)",
+        fix="drop or fill those rows, e.g. keep `np.isfinite(array).all(axis=1)`; "
+        "`lamina.config.set_strict(False)` lets them through.",
     )
 
 
@@ -220,7 +256,7 @@ def check_lengths(**trees: Tree) -> int:
 def fit_rank(array: Numpy, shape: tuple[int | None, ...], name: str) -> Numpy:
     """Return `array` with a last axis of size 1 added or dropped, if that makes its rank the model's; says so once."""
     if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
-        warnings.warn(f"`{name}` has shape {array.shape}; its last axis of size 1 was dropped.", stacklevel=4)
+        warn(f"`{name}` has shape {array.shape}; its last axis of size 1 was dropped.")
         return array[..., 0]
     if array.ndim == len(shape) - 1 and shape[-1] == 1:
         return array[..., None]

@@ -1,14 +1,13 @@
 """Everything about data that can be known before the first step is checked here, once a fit."""
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
 from lamina import config
 from lamina._types import Numpy, Tree
-from lamina.errors import InvalidArgumentError, invalid
+from lamina.errors import InvalidArgumentError, did_you_mean, invalid, warn
 from lamina.losses import LossFunctionWrapper
 from lamina.training import arrays
 from lamina.training.compiled import CompiledLoss
@@ -71,31 +70,55 @@ def inputs(model: Any, x: Tree, name: str = "x") -> Tree:
     """Return the inputs with the ranks that the model asks for, or raise `InvalidArgumentError` if they do not fit."""
     wanted = model.input_specs()
     found = arrays.leaves_with_names(x, name)
-    for label, array in found:
-        arrays.check_range(array, label)
-        if config.strict():
-            arrays.check_finite(array, label)
+    extents = {id(array): arrays.check_values(array, label) for label, array in found if array is not None}
     if wanted is None:
         return x
     named = model.name_inputs(x)  # flat, in the order of the model's inputs
     if named is None:
-        raise invalid(
-            f"The model has {len(wanted)} input{'s' if len(wanted) > 1 else ''}"
-            f" ({', '.join(w.name for w in wanted)}), but `{name}` has {len(found)} arrays.",
-            owner=f"Model `{model.name}`",
-            received=", ".join(f"{label}.shape={tuple(a.shape)}" for label, a in found),
-            fix="pass a list in that order or a dict by input name." if len(wanted) > 1 else "pass one array.",
-        )
+        raise _other_inputs(model, wanted, x, found, name)
     fitted: list[Numpy | None] = []
     for spec, array in zip(wanted, named, strict=True):
         if array is None:
             fitted.append(None)
             continue
         label = name if len(wanted) == 1 else f"{name} for input `{spec.name}`"
+        _warn_of_rounding(array, extents[id(array)], spec.dtype, label)
         array = arrays.fit_rank(array, spec.shape, label)
         _check_shape(model, spec, array, label)
         fitted.append(array)
     return model.pack_inputs(fitted)
+
+
+def _other_inputs(
+    model: Any, wanted: list[Any], x: Tree, found: list[tuple[str, Any]], name: str
+) -> InvalidArgumentError:
+    """Return the error for inputs that are not as many, or not called, as those of the model."""
+    names = [spec.name for spec in wanted]
+    fix = "pass one array." if len(wanted) == 1 else "pass a list in that order or a dict by input name."
+    if len(wanted) == 1 and isinstance(x, list | tuple) and len(x) == 2:
+        fix += f" Targets go beside it: `fit({name}, y)`, not `fit(({name}, y))`."
+    elif isinstance(x, dict):
+        missing = [key for key in names if key not in x]
+        fix = f"add {', '.join(map(repr, missing))}. {did_you_mean(missing[0], map(str, x))}" if missing else fix
+    return invalid(
+        f"The model has {len(wanted)} input{'s' if len(wanted) > 1 else ''} ({', '.join(names)}), "
+        f"but `{name}` has {len(found)} array{'s' if len(found) > 1 else ''}.",
+        owner=f"Model `{model.name}`",
+        received=", ".join(f"{label}.shape={tuple(a.shape)}" for label, a in found),
+        fix=fix,
+    )
+
+
+def _warn_of_rounding(array: Numpy, extent: arrays.Extent | None, dtype: str, label: str) -> None:
+    """Warn if an input of floats gets whole numbers that its floats cannot tell apart."""
+    if extent is None or array.dtype.kind not in "iu" or "float" not in dtype:
+        return
+    exact = 2 ** {"float16": 11, "bfloat16": 8, "float64": 53}.get(dtype, 24)
+    if extent.low < -exact or extent.high > exact:
+        warn(
+            f"`{label}` holds whole numbers from {extent.low} to {extent.high}; {dtype} holds them exactly up to "
+            f"{exact} only, so neighbours beyond become the same. Subtract an offset, or use an `Embedding` for codes."
+        )
 
 
 def _check_shape(model: Any, spec: Any, array: Numpy, label: str) -> None:
@@ -127,7 +150,12 @@ def raise_shape(model: Any, spec: Any, array: Any, label: str) -> None:
 
 
 def _shown(shape: tuple[Any, ...]) -> str:
-    return f"(samples, {', '.join('any' if s is None else str(s) for s in shape[1:])})"
+    sizes = ["samples", *("any" if s is None else str(s) for s in shape[1:])]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _units(count: int) -> str:
+    return f"{count} unit{'s' if count != 1 else ''}"
 
 
 def _remedy(shape: tuple[int, ...], wanted: tuple[Any, ...], label: str) -> str:
@@ -149,9 +177,7 @@ def targets(loss: CompiledLoss, y: list[Any], names: list[str]) -> None:
     """
     for array, name in zip(y, names, strict=True):
         if array is not None:
-            arrays.check_range(array, name)
-            if config.strict():
-                arrays.check_finite(array, name)
+            arrays.check_values(array, name)
     for term in loss.terms:
         array, name = y[term.output], names[term.output]
         if array is None:
@@ -188,7 +214,7 @@ def _check_labels(array: Numpy, prediction: tuple[Any, ...], where: str, loss: A
             else "pass one label a row."
         )
         raise invalid(
-            f"Labels must have shape {('samples', *prediction[1:-1])}: one class number for each prediction of "
+            f"Labels must have shape {_shown(prediction[:-1])}: one class number for each prediction of "
             f"{classes} classes.",
             owner=where,
             received=f"shape {array.shape}",
@@ -215,7 +241,7 @@ def _check_labels(array: Numpy, prediction: tuple[Any, ...], where: str, loss: A
             f"Labels must be class numbers from 0 to {classes - 1}, for the {classes} outputs of the model.",
             owner=where,
             received=f"labels from {low} to {high}",
-            fix=f"give the last layer {int(high) + 1} units."
+            fix=f"give the last layer {_units(int(high) + 1)}, if there are as many classes; or correct the labels."
             if low >= 0
             else "number the classes from 0; encode strings first.",
         )
@@ -237,11 +263,11 @@ def _check_one_hot(array: Numpy, prediction: tuple[Any, ...], where: str, kind: 
         numbers = array.ndim == len(prediction) - 1 or array.shape[-1] == 1
         raise invalid(
             f"Arguments `target` and `output` must have the same shape: targets of `{kind}` are one-hot rows, shape "
-            f"{('samples', *prediction[1:])}.",
+            f"{_shown(prediction)}.",
             owner=where,
             received=f"shape {array.shape}",
             fix="use `sparse_categorical_crossentropy` for class numbers." if numbers
-            else f"give the last layer {array.shape[-1]} units.",
+            else f"give the last layer {_units(array.shape[-1])}.",
         )  # fmt: skip
 
 
@@ -249,11 +275,12 @@ def _check_same(array: Numpy, prediction: tuple[Any, ...], where: str) -> None:
     wanted = tuple(prediction[1:])
     if array.shape[1:] == wanted or (*array.shape[1:], 1) == wanted or array.shape[1:] == (*wanted, 1):
         return
+    units = array.shape[-1] if array.ndim > 1 else 1
     raise invalid(
-        f"Targets and outputs must have the same shape; the model's output is {('samples', *wanted)}.",
+        f"Targets and outputs must have the same shape; the model's output is {_shown(prediction)}.",
         owner=where,
-        received=f"shape {array.shape}, which would be broadcast against it without a word or fail",
-        fix=f"reshape the targets, or give the last layer {array.shape[-1] if array.ndim > 1 else 1} units.",
+        received=f"shape {array.shape}, which would fail, or be stretched over the output without a word",
+        fix=f"pass targets of that shape, or give the last layer {_units(units)}.",
     )
 
 
@@ -269,43 +296,83 @@ def _check_binary(array: Numpy, where: str) -> None:
 
 
 def weights(w: list[Any], names: list[str]) -> None:
-    """Raise `InvalidArgumentError` for sample weights that are not finite; warn once of negative ones."""
+    """Raise `InvalidArgumentError` for sample weights that are not finite; warn of negative ones and of zeros alone."""
     for array, name in zip(w, names, strict=True):
-        if array is None:
+        extent = arrays.check_values(array, name) if array is not None else None
+        if extent is None:
             continue
-        if config.strict():
-            arrays.check_finite(array, name)
-        if array.size and array.min() < 0:
-            warnings.warn(f"`{name}` has negative weights: rows with one push the loss up.", stacklevel=4)
+        if extent.low < 0:
+            warn(f"`{name}` has negative weights: training makes the loss of such a row larger.")
+        elif extent.high == 0:
+            warn(f"All weights in `{name}` are 0: nothing is learnt from these rows.")
 
 
-def class_weights(y: Tree, class_weight: Any) -> Numpy:
+def class_weights(y: Tree, class_weight: Any, told: set[int] | None = None) -> Numpy:
     """Return the sample weights that `class_weight` gives for targets `y`.
 
+    Args:
+        y: Targets.
+        class_weight: Weights by class number.
+        told: For a batch of a stream: classes whose lack of a weight has been mentioned.
+
     Raises:
-        InvalidArgumentError: If it is no dict from class numbers to numbers, or there are several targets.
+        InvalidArgumentError: If it is no dict from class numbers to finite numbers, or there are several targets.
     """
     if isinstance(y, list | tuple | dict):
         raise invalid("`class_weight` is only supported for Models with a single output.", fix="use `sample_weight`.")
+    weight_of = _weight_of(class_weight)
+    classes = y.argmax(axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
+    if classes.dtype.kind == "f" and config.strict() and not np.array_equal(classes, np.floor(classes)):
+        raise invalid(
+            "`class_weight` needs targets that are class numbers.",
+            received=f"targets such as {classes[classes != np.floor(classes)].flat[0]}",
+            fix="use `sample_weight`: a weight for each row.",
+        )
+    classes = np.round(classes).astype(np.int64)
+    result = np.ones(len(classes), np.float32)
+    for key, weight in weight_of.items():
+        result[classes == key] = weight
+    if config.strict():
+        there = set(np.unique(classes).tolist())
+        without, unused = there - set(weight_of) - (told or set()), set(weight_of) - there
+        if without:
+            warn(f"`class_weight` has no weight for class {_listed(without)}: it counts 1.")
+        if unused and told is None:
+            warn(f"`class_weight` has a weight for class {_listed(unused)}, which is not among the targets.")
+        if told is not None:
+            told |= without
+    return result
+
+
+def _listed(numbers: set[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)[:6])) + (", ..." if len(numbers) > 6 else "")
+
+
+def _weight_of(class_weight: Any) -> dict[int, float]:
+    """Return `class_weight` checked: whole numbers to finite numbers."""
     if not isinstance(class_weight, dict):
-        raise invalid("`class_weight` must be a dict from class number to weight.", received=repr(class_weight))
-    for key in class_weight:
-        if isinstance(key, bool) or not isinstance(key, int | np.integer):
+        raise invalid(
+            "`class_weight` must be a dict from class number to weight.",
+            received=f"class_weight={class_weight!r}",
+            fix="write e.g. {0: 1.0, 1: 5.0}, or `dict(enumerate(weights))`.",
+        )
+    found: dict[int, float] = {}
+    for key, weight in class_weight.items():
+        if isinstance(key, bool) or not isinstance(key, int | float | np.number) or not float(key).is_integer():
+            if not config.strict():
+                continue  # as in Keras, such a key means nothing
             raise invalid(
                 "The keys of `class_weight` must be class numbers.",
                 received=f"class_weight={class_weight!r}",
                 fix="use integers as keys, e.g. {0: 1.0, 1: 5.0}.",
             )
-    classes = y.argmax(axis=-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y))
-    if classes.dtype.kind == "f" and config.strict() and not np.array_equal(classes, np.floor(classes)):
-        raise invalid(
-            "`class_weight` needs targets that are class numbers.", received="targets that are no whole numbers"
-        )
-    classes = np.round(classes).astype(np.int64)
-    result = np.ones(len(classes), np.float32)
-    for key, weight in class_weight.items():
-        result[classes == key] = weight
-    missing = sorted(set(np.unique(classes).tolist()) - {int(k) for k in class_weight})
-    if missing:
-        warnings.warn(f"`class_weight` has no weight for class {missing}: it counts 1.", stacklevel=4)
-    return result
+        if not isinstance(weight, int | float | np.number) or not math.isfinite(weight):
+            raise invalid(
+                "The weights in `class_weight` must be finite numbers.",
+                received=f"class_weight={class_weight!r}",
+                fix="use numbers, e.g. {0: 1.0, 1: 5.0}.",
+            )
+        found[int(key)] = float(weight)
+    if config.strict() and any(weight < 0 for weight in found.values()):
+        warn("`class_weight` has negative weights: training makes the loss of such a row larger.")
+    return found

@@ -1,16 +1,20 @@
 """What `compile` was given, resolved against the outputs of the model: losses, weights, metrics, names of logs."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from lamina import config
 from lamina import losses as loss_functions
 from lamina import metrics as metric_functions
 from lamina import registry
 from lamina._types import Array, Tree
-from lamina.errors import invalid
+from lamina.errors import InvalidArgumentError, invalid
 from lamina.losses import Loss, LossFunctionWrapper
+from lamina.losses.base import to_arrays
 from lamina.metrics import Mean, Metric
 from lamina.metrics.resolve import is_binary_or_sparse_categorical, resolve
 from lamina.training.outputs import Outputs, is_nested, leaves
@@ -92,25 +96,30 @@ class CompiledLoss:
         """The means of the single losses, if there are several."""
         return self.trackers
 
-    def build(self, outputs: Outputs, targets: Sequence[Any]) -> None:
-        """Resolve the losses for the model's outputs and the aligned specs of their targets."""
-        self.outputs = outputs
+    def build(self, outputs: Outputs, targets: Sequence[Any], name: str = "y") -> None:
+        """Resolve the losses for the model's outputs and the aligned specs of their targets, called `name`.
+
+        Raises:
+            InvalidArgumentError: If an output has a loss but no target, or a loss does not give values for its rows.
+        """
         losses, weights = self._spread(outputs)
-        self.terms = []
+        terms: list[_Term] = []
         for index, identifier, weight in zip(*self._pairs(outputs, losses, weights), strict=True):
             if identifier is None:
                 continue
             if targets[index] is None:
                 raise invalid(
                     f"There is a loss for {outputs.label(index)}, but no target.",
-                    received="y=None" if outputs.single else "no entry in `y` for it",
-                    fix="pass `y`, or compile with `loss=None` for that output.",
+                    owner=f"`{name}`",
+                    received="None" if outputs.single else "no entry for it",
+                    fix="pass targets, or compile with `loss=None` for that output.",
                 )
             loss = get_loss(identifier, targets[index], outputs.specs[index])
             assert loss is not None
-            name = outputs.names[index] if outputs.names else loss.name
-            self.terms.append(_Term(index, loss, weight, str(name)))
-        self.trackers = [Mean(name=f"{term.name}_loss") for term in self.terms] if len(self.terms) > 1 else []
+            _check_values(loss, targets[index], outputs.specs[index])
+            terms.append(_Term(index, loss, weight, str(outputs.names[index] if outputs.names else loss.name)))
+        self.outputs, self.terms = outputs, terms
+        self.trackers = [Mean(name=f"{term.name}_loss") for term in terms] if len(terms) > 1 else []
         self.built = True
 
     def _spread(self, outputs: Outputs) -> tuple[list[Any], list[Any]]:
@@ -170,16 +179,40 @@ class CompiledLoss:
         )
 
 
+def _check_values(loss: Loss, target: Any, prediction: Any) -> None:
+    """Raise `InvalidArgumentError` if a loss of the user's gives nothing, or values that belong to no row."""
+    if registry.home(getattr(loss, "fn", type(loss))) is not None or not _is_maskable(loss):
+        return
+    y_true, y_pred = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (target, prediction))
+    found = jax.eval_shape(lambda t, p: loss.call(loss._targets(t), to_arrays(p, loss.dtype)), y_true, y_pred)
+    if not hasattr(found, "shape"):
+        raise _no_values(loss.name, found)
+    shape, wanted = tuple(found.shape), tuple(prediction.shape)
+    if shape[:1] == wanted[:1] or math.prod(shape) == 1 or shape == wanted[1:] or not config.strict():
+        return
+    raise invalid(
+        f"The loss `{loss.name}` must return one value for each row, shape ({wanted[0]},) for a batch of {wanted[0]}, "
+        "or one number.",
+        received=f"shape {shape} for outputs of shape {wanted}",
+        fix="reduce over the axes of a row only, e.g. `ops.mean(..., axis=-1)`.",
+    )
+
+
+def _no_values(name: str, found: Any) -> InvalidArgumentError:
+    return invalid(
+        f"The loss `{name}` must return one value for each row: an array of shape (batch,).",
+        received="None" if found is None else f"a {type(found).__name__}",
+        fix="does it lack a `return`?" if found is None else "return an array.",
+    )
+
+
 def _is_maskable(loss: Loss) -> bool:
     return type(loss).__call__ is Loss.__call__
 
 
 def _scalar(term: _Term, value: Any) -> Any:
     if value is None:
-        raise invalid(
-            f"The loss `{term.name}` returned None.",
-            fix="let it return one value for each sample: an array of shape (batch,).",
-        )
+        raise _no_values(term.name, value)
     if getattr(value, "ndim", 0):
         return jnp.sum(value) if term.loss.reduction in ("none", None) else value
     return value
@@ -220,13 +253,13 @@ class CompiledMetrics(Metric):
     def build(self, outputs: Outputs, targets: Sequence[Any]) -> None:
         """Resolve the metrics for the model's outputs and the aligned specs of their targets."""
         self.outputs = outputs
-        self.entries = []
+        entries: list[_Entry] = []
         names: dict[str, int] = {}
         for weighted, given in ((False, self.given), (True, self.given_weighted)):
             for index, identifiers in enumerate(_lists(given, outputs, "weighted_metrics" if weighted else "metrics")):
                 for identifier in identifiers:
-                    self.entries.append(self._entry(identifier, index, weighted, targets[index], names))
-        self.built = True
+                    entries.append(self._entry(identifier, index, weighted, targets[index], names))
+        self.entries, self.built = entries, True
 
     def _entry(self, identifier: Any, index: int, weighted: bool, target: Any, names: dict[str, int]) -> _Entry:
         outputs = self.outputs
