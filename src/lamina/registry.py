@@ -171,9 +171,9 @@ def scoped_objects() -> dict[str, Any]:
 
 
 @contextmanager
-def custom_object_scope(custom_objects: dict[str, Any]) -> Iterator[None]:
+def custom_object_scope(custom_objects: dict[str, Any] | None) -> Iterator[None]:
     """Let files and strings name `custom_objects` inside the block."""
-    token = _scope.set({**_scope.get(), **custom_objects})
+    token = _scope.set({**_scope.get(), **(custom_objects or {})})
     try:
         yield
     finally:

@@ -102,6 +102,8 @@ def encode(value: Any) -> Any:
         return place[1] if place else serialize(value)
     if isinstance(value, np.generic):
         return value.item()
+    if hasattr(value, "__array__") and not isinstance(value, type):
+        return serialize(value)
     if isinstance(value, list | tuple):
         return type(value)([encode(v) for v in value]) if type(value) in (list, tuple) else [encode(v) for v in value]
     if isinstance(value, dict):

@@ -73,6 +73,7 @@ class Layer(Parts):
 
     built: bool
     _building = False
+    _called = False
     rowwise = False  # whether each row of the output depends on that row of the input alone
     supports_masking = False
 
@@ -201,6 +202,7 @@ class Layer(Parts):
         Raises:
             InvalidArgumentError: If an input has not the shape that the layer was built for.
         """
+        self._called = True
         original = (args, kwargs)
         args, kwargs = self._convert_arguments(args, kwargs)
         symbolic = first_symbolic(args) is not None or first_symbolic(kwargs.values()) is not None
@@ -262,8 +264,10 @@ class Layer(Parts):
             context = CallContext()
             for layer in self._flatten_layers() if self._losses or self._sublayers() else ():
                 layer._losses.clear()
-        outer_training = context.training
+        outer = context.training, context.values
         self._fill_training(context, args, kwargs)
+        if self._handed_down:
+            context.values = context.hand_down(self._handed_down, signatures.call_parameters(type(self)), kwargs)
         previous_mask = self._fill_mask(args, kwargs)
         try:
             if outermost:
@@ -273,11 +277,23 @@ class Layer(Parts):
                 outputs = self._cast_call(args, kwargs)
             self._after_call(args, kwargs, outputs, previous_mask, context)
         finally:
-            context.training = outer_training
+            context.training, context.values = outer
         context.last = (self, outputs)
         if context.observer is not None:
             context.observer(self, outputs)
         return outputs
+
+    _handed_down: frozenset[str] = frozenset()
+
+    @property
+    def _call_context_args(self) -> set[str]:
+        return {"training", *self._handed_down}
+
+    def _register_call_context_args(self, *names: str) -> None:
+        """Let arguments of these names pass from outer calls to the calls inside, as `training` does."""
+        if self._called:
+            raise RuntimeError("Cannot add call-context args after the layer has been called.")
+        self._handed_down = self._handed_down | frozenset(names)
 
     def _cast_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         mixed = self.autocast and self.compute_dtype != self.variable_dtype and is_float(self.compute_dtype)

@@ -79,17 +79,26 @@ def _given(layer: Any, cls: type) -> Config:
 
 
 def restore(cls: type, config: Config) -> Any:
-    """Return the layer that a config describes, also of a class whose constructor takes no `name` or `dtype`."""
+    """Return the layer that a config describes, also of a class whose constructor takes no `name` or `dtype`.
+
+    Raises:
+        ConfigError: If the constructor does not take the arguments.
+    """
     config = {key: serialization.decode(value) for key, value in config.items()}
     policy = config.get("dtype")
     if isinstance(policy, dtype_policies.DTypePolicy) and policy.quantization_mode is None:
         config["dtype"] = policy.name
     found = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found):
-        return cls(**config)
-    taken = {p.name for p in found}
-    left = {key: config.pop(key) for key in BASE if key in config and key not in taken}
-    layer = cls(**config)
+    left: Config = {}
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found):
+        taken = {p.name for p in found}
+        left = {key: config.pop(key) for key in BASE if key in config and key not in taken}
+    try:
+        layer = cls(**config)
+    except Exception as error:
+        raise serialization.ConfigError(
+            f"Error when deserializing class '{cls.__name__}' using config={config}.\n\nException encountered: {error}"
+        ) from error
     for key, value in left.items():
         setattr(layer, {"dtype": "dtype_policy"}.get(key, key), value)
     return layer

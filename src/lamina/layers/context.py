@@ -1,6 +1,5 @@
 """What the calls of nested layers share: training or not, the losses they add, the rows that are real."""
 
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -8,12 +7,16 @@ from typing import Any
 
 import jax
 
+from lamina.ops.masks import get_mask as get_mask
+from lamina.ops.masks import set_mask as set_mask
+
 
 class CallContext:
     """State of one outermost call.
 
     Attributes:
         training: Whether layers act as in training; None: not said.
+        values: Values of other arguments that outer calls hand down, by name.
         losses: Scalars that layers added, in order.
         rows: Boolean array `(batch,)` that is False for rows added to fill a batch, or None if all are real.
         collecting: Whether the losses are read from here (a step), not from the layers.
@@ -21,7 +24,7 @@ class CallContext:
         observer: Called with each layer and its output, or None.
     """
 
-    __slots__ = ("collecting", "last", "losses", "observer", "rows", "training")
+    __slots__ = ("collecting", "last", "losses", "observer", "rows", "training", "values")
 
     def __init__(
         self,
@@ -31,11 +34,22 @@ class CallContext:
         observer: Callable[[Any, Any], None] | None = None,
     ) -> None:
         self.training = training
+        self.values: dict[str, Any] = {}
         self.rows = rows
         self.losses: list[Any] = []
         self.collecting = collecting
         self.observer = observer
         self.last: tuple[Any, Any] | None = None
+
+    def hand_down(self, names: frozenset[str], parameters: tuple[str, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Fill arguments that outer calls hand down into `kwargs`, and return the values that inner calls shall see."""
+        values = dict(self.values)
+        for name in names:
+            value = kwargs.pop(name, values.get(name))
+            values[name] = value
+            if value is not None and name in parameters:
+                kwargs[name] = value
+        return values
 
     def producer(self, value: Any) -> str | None:
         """Return the name of the layer that made `value`, if it was the last to finish."""
@@ -66,29 +80,6 @@ def calling(context: CallContext) -> Iterator[CallContext]:
         yield context
     finally:
         _current.reset(token)
-
-
-# Masks of what takes no attribute: JAX's tracers. An entry goes when its tracer does.
-_masks: dict[int, Any] = {}
-
-
-def get_mask(value: Any) -> Any:
-    """Return the mask that travels with an array: False where a time step or an entry is only padding. Or None."""
-    mask = getattr(value, "_keras_mask", None)
-    return _masks.get(id(value)) if mask is None and _masks else mask
-
-
-def set_mask(value: Any, mask: Any) -> None:
-    """Let a mask travel with an array, or none any more."""
-    try:
-        value._keras_mask = mask
-    except AttributeError:
-        if mask is None:
-            _masks.pop(id(value), None)
-            return
-        if id(value) not in _masks:
-            weakref.finalize(value, _masks.pop, id(value), None)
-        _masks[id(value)] = mask
 
 
 def masks_of(tree: Any) -> Any:

@@ -128,6 +128,8 @@ class EinsumDense(Layer):
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         del training
+        if "..." not in self.equation and inputs.ndim != self.equation.index(","):
+            raise self._error("The equation names another number of axes of the input.", f"{inputs.shape=}")
         output = jnp.einsum(self.equation, inputs, self.kernel.value)
         return self.activation(output if self.bias is None else output + self.bias.value)
 
@@ -151,7 +153,7 @@ class EinsumDense(Layer):
             )
         left, (ins, weights, outs) = bool(found["left"]), found.groups()[1:]
         elided = len(input_shape) - len(ins)
-        if elided < 0 or (elided and "..." not in self.equation):
+        if elided < 0:
             raise self._error(
                 f"The equation names {len(ins)} axes of the input, but the input has {len(input_shape)}.",
                 f"input_shape={input_shape}",

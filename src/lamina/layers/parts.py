@@ -19,6 +19,18 @@ from lamina.variables import Variable, is_float, standardize_dtype
 _PRIVATE = frozenset({"_arguments", "_inbound_nodes", "_outbound_nodes", "_losses", "_weights"})
 
 
+class _Tracker:
+    """Stands for what Keras locks against new variables in a built layer; here only `call` may not make any."""
+
+    locked = False
+
+    def lock(self, msg: str | None = None) -> None:
+        """Do nothing."""
+
+    def unlock(self) -> None:
+        """Do nothing."""
+
+
 class Parts(serialization.Configurable):
     """The half of a layer that holds things: everything set as an attribute is part of it, also in lists and dicts."""
 
@@ -31,6 +43,7 @@ class Parts(serialization.Configurable):
     _path: str | None
     _building = False
     _has_build = False
+    _tracker = _Tracker()
 
     def _parts(self) -> Iterator[Any]:
         """Yield the variables, layers, metrics and generators among the attributes, each as often as it is held."""
@@ -53,6 +66,10 @@ class Parts(serialization.Configurable):
     @property
     def _non_trainable_variables(self) -> list[Variable]:
         return [v for v in self._own_variables() if not v.born_trainable]
+
+    @property
+    def _seed_generators(self) -> list[SeedGenerator]:
+        return list({id(p): p for p in self._parts() if isinstance(p, SeedGenerator)}.values())
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> "list[Parts]":
         found: dict[int, Parts] = {}
@@ -79,9 +96,8 @@ class Parts(serialization.Configurable):
         for layer in self._flatten_layers():
             for variable in layer._own_variables():
                 found[id(variable)] = variable
-            for part in layer._parts():
-                if isinstance(part, SeedGenerator):
-                    found[id(part.state)] = part.state
+            for generator in layer._seed_generators:
+                found[id(generator.state)] = generator.state
         return list(found.values())
 
     @property

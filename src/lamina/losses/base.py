@@ -11,6 +11,7 @@ from lamina import config as settings
 from lamina import names, registry, serialization
 from lamina._types import Array, ArrayLike, Config, Tree
 from lamina.errors import invalid
+from lamina.ops.masks import get_mask
 
 _REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 
@@ -189,14 +190,14 @@ class Loss(serialization.Configurable):
 
     def valid_entries(self, y_true: Any, y_pred: Any, values: Any) -> Array | None:
         """Return the mask of the values that count, or None if all do."""
-        return getattr(values, "_keras_mask", None)
+        return get_mask(values)  # type: ignore[no-any-return]
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Array:
         """Return the loss of a batch as one number, or as many as there are values if `reduction` is "none" or None.
 
         Shapes: targets and predictions `(batch, ...)`; weights and mask `(batch,)` or that of the values.
         """
-        mask = both(getattr(y_pred, "_keras_mask", None), mask)
+        mask = both(get_mask(y_pred), mask)
         y_pred, y_true = to_arrays(y_pred, self.dtype), self._targets(y_true)
         values = self.call(y_true, y_pred)
         mask = both(mask, self.valid_entries(y_true, y_pred, values))

@@ -12,6 +12,7 @@ from lamina._types import Array, Arrays, Config
 from lamina.errors import invalid
 from lamina.losses.base import squeeze_or_expand_to_same_rank
 from lamina.metrics.base import Metric, canonical, divide_no_nan, same_rank, shape_of, total_dtype
+from lamina.ops.masks import get_mask
 from lamina.variables import is_float, to_array
 
 _ACROSS_ROWS = ("circle", "dice", "tversky", "ctc")  # losses that look at more than one row at a time
@@ -35,7 +36,7 @@ def reduce_to_samplewise_values(
         InvalidArgumentError: If the weights do not broadcast to the values.
     """
     dtype = canonical(dtype or config.floatx())
-    mask = getattr(values, "_keras_mask", None)
+    mask = get_mask(values)
     values = to_array(values, dtype)
     weight = None
     if sample_weight is not None:
@@ -208,7 +209,7 @@ class MeanMetricWrapper(Mean):
     def _weight(self, y_true: Any, y_pred: Any, sample_weight: Any, dtype: str) -> Any:
         """Return the weights without what a mask on the predictions leaves out, or None if all count."""
         del y_true
-        return masked_weight(sample_weight, getattr(y_pred, "_keras_mask", None), dtype)
+        return masked_weight(sample_weight, get_mask(y_pred), dtype)
 
     def get_config(self) -> Config:
         """Return the function and its arguments beside the name, or what the constructor of a subclass takes."""
