@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from lamina import names, registry
 from lamina._types import Shape, Tree
 from lamina.errors import InvalidArgumentError, invalid
-from lamina.ops import arithmetic
+from lamina.ops import arithmetic, shapes
 from lamina.ops.dispatch import Symbolic, first_symbolic
 from lamina.variables import isolated, standardize_dtype
 
@@ -237,7 +237,9 @@ class FunctionOperation:
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return stand-ins for the result."""
-        return infer(self.function, args, kwargs, owner=self.name)
+        with isolated():
+            specs = shapes.output_specs(self.function, args, kwargs, owner=self.name)
+        return jax.tree.map(lambda spec: KerasTensor(spec.shape, dtype=spec.dtype), specs)
 
     def __repr__(self) -> str:
         return f"<Operation name={self.name}>"

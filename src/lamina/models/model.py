@@ -15,7 +15,7 @@ from lamina.layers.base import Layer
 from lamina.layers.context import CallContext, calling, set_mask
 from lamina.models import optimizing, stepping
 from lamina.models.trainer import Trainer
-from lamina.ops import arithmetic
+from lamina.ops import rows
 from lamina.training import checks
 from lamina.training.outputs import Outputs, leaves
 from lamina.variables import isolated
@@ -398,11 +398,7 @@ def _sequential_call() -> Any:
 
 def _keeps_rows(operation: Any) -> bool:
     if isinstance(operation, FunctionOperation):
-        return operation.function in arithmetic.ROWWISE and all(
-            getattr(leaf, "ndim", 0) == 0 or isinstance(leaf, KerasTensor)
-            for node in operation._inbound_nodes
-            for leaf in jax.tree.leaves((node.args, node.kwargs))
-        )
+        return all(rows.keeps_rows(operation.function, node.args, node.kwargs) for node in operation._inbound_nodes)
     return isinstance(operation, InputLayer) or bool(operation.rowwise)
 
 

@@ -1,10 +1,15 @@
 """The few array functions that losses, activations, regularizers and constraints share."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from lamina import config
 from lamina._types import Array, ArrayLike
+
+finfo: Any = jnp.finfo  # limits of a float type; JAX has no types for it
+iinfo: Any = jnp.iinfo
 
 
 def as_floats(x: ArrayLike) -> Array:
@@ -19,5 +24,5 @@ def unit(x: Array, axis: int) -> Array:
     epsilon = config.epsilon()
     long = square > epsilon**2
     scale = jax.lax.rsqrt(jnp.where(long, square, 1))  # the derivative of rsqrt at 0 is not finite
-    most = min(1.0 / epsilon, float(jnp.finfo(x.dtype).max))  # float16 ends below 1e7
+    most = min(1.0 / epsilon, float(finfo(x.dtype).max))  # float16 ends below 1e7
     return x * jnp.where(long, scale, jnp.asarray(most, x.dtype))
