@@ -45,7 +45,9 @@ def paths(data, named):
     found = {}
 
     def add(name, item):
-        found[name] = getattr(item, "shape", None), getattr(item, "dtype", None), named and item.attrs.get("name")
+        said = item.attrs.get("name") if named else None
+        said = said.decode() if isinstance(said, bytes) else said
+        found[name] = getattr(item, "shape", None), getattr(item, "dtype", None), said
 
     with h5py.File(io.BytesIO(data), "r") as file:
         file.visititems(add)

@@ -1,5 +1,6 @@
 """The zip archive of a `.keras` file: three members, stored as they are. Reading it trusts no size that it declares."""
 
+import errno
 import json
 import re
 import time
@@ -130,7 +131,8 @@ def _damaged(source: str) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, FileFormatError) or (isinstance(error, OSError) and error.errno):
+        place_is_wrong = isinstance(error, OSError) and error.errno in (None, errno.EINVAL)  # it seeks where nothing is
+        if isinstance(error, FileFormatError) or (isinstance(error, OSError) and not place_is_wrong):
             raise
         raise FileFormatError(
             message(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,8 @@ _CHUNK = 4 << 20  # bytes under one checksum
 _COMPACT = 4096  # an array of up to so many bytes lives in the header, which has a checksum of its own
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # those that are part of HDF5: no plugin is ever loaded
 _OLD_ROOT = "_layer_checkpoint_dependencies"  # what Keras 2.13 called "layers"
+_HEAP = b"GCOL\x01"  # how a heap of strings begins
+_DAMAGED = "the file is damaged, cut short or no HDF5 file: take an earlier copy, or save the model again."
 _H5_ERRORS = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, AttributeError, IndexError)
 
 
@@ -52,7 +55,9 @@ def image(groups: Iterable[Group], checksums: bool) -> bytes:
         for group in groups:
             place = file.create_group(f"{group.path}/vars" if group.path else "vars")
             for key, text in group.attributes.items():
-                place.attrs[key] = text
+                # Of a fixed length, so that it lies in the header, under its checksum, and not in a heap.
+                data = text.encode()
+                place.attrs.create(key, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
             for name, value in group.arrays.items():
                 _put(place, name, np.asarray(value), checksums)
         file.flush()
@@ -129,15 +134,25 @@ class WeightsFile:
     Attributes:
         source: What to call the file in an error.
         groups: Path of a part to its arrays by name, e.g. `groups["layers/dense"]["0"]`.
-        attributes: Path of a part to what is said about it, e.g. `{"name": "dense_3"}`.
         nbytes: Bytes of all arrays together.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.groups: dict[str, dict[str, Entry]] = {}
-        self.attributes: dict[str, dict[str, str]] = {}
         self.nbytes = 0
+        self._homes: dict[str, Any] = {}
+
+    def attribute(self, path: str, key: str) -> str | None:
+        """Return what is said about a part: its "name", or the "class_name" of an optimizer. None: nothing."""
+        home = self._homes.get(path)
+        if home is None:
+            return None
+        with _damaged(self.source, path):
+            value = home.attrs.get(key)
+        return (
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else None
+        )
 
     def _add(self, file: Any) -> None:
         """Look through a file. Only plain groups and arrays are let in: no link, no data from elsewhere."""
@@ -153,7 +168,7 @@ class WeightsFile:
                 if not hasattr(item, "dtype"):
                     stack.append((place, item))
                     if name == "vars":
-                        self._announce(path, item)
+                        self._homes[_normal(path)] = item
                 elif place.rpartition("/")[0].rpartition("/")[2] == "vars":
                     self._enter(path.rpartition("/")[0], name, self._entry(place, item))
 
@@ -167,13 +182,6 @@ class WeightsFile:
         if not isinstance(item, h5py.Group | h5py.Dataset):
             raise self._refused(place, f"something else than a group or an array ({type(item).__name__})")
         return item
-
-    def _announce(self, path: str, group: Any) -> None:
-        known = self.attributes.setdefault(_normal(path), {})
-        for key in ("name", "class_name"):
-            value = group.attrs.get(key)
-            if isinstance(value, str | bytes):
-                known[key] = value if isinstance(value, str) else value.decode("utf-8", "replace")
 
     def _enter(self, path: str, name: str, entry: Entry) -> None:
         arrays = self.groups.setdefault(_normal(path), {})
@@ -249,11 +257,49 @@ def opened(files: "Mapping[str, str | io.BytesIO]", source: str) -> Iterator[Wei
     found = WeightsFile(source)
     with ExitStack() as stack:
         for name, place in files.items():
+            _check_heaps(place, name)
             with _damaged(name, None):
                 options = {} if isinstance(place, io.BytesIO) else {"locking": False}
                 file = stack.enter_context(h5py.File(place, "r", **options))
                 found._add(file)
         yield found
+
+
+def _check_heaps(place: "str | io.BytesIO", source: str) -> None:
+    """Refuse a heap of strings in which HDF5 would go round in circles: an object without a size, in a damaged file.
+
+    Keras's files have their names in such heaps, which have no checksum. Layout: HDF5 File Format Specification, III.E.
+    """
+    with ExitStack() as stack:
+        if isinstance(place, str):
+            file = stack.enter_context(open(place, "rb"))
+            if not os.path.getsize(place):
+                return
+            data: Any = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            data = place.getvalue()
+        start = data.find(_HEAP)
+        while start >= 0:
+            if _goes_in_circles(data, start):
+                raise FileFormatError(
+                    message("The weights cannot be read: a heap of strings is damaged.", owner=source, fix=_DAMAGED)
+                )
+            start = data.find(_HEAP, start + 1)
+
+
+def _goes_in_circles(data: Any, start: int) -> bool:
+    size = int.from_bytes(data[start + 8 : start + 16], "little")
+    place, end = start + 16, start + size
+    if size < 4096 or end > len(data):
+        return False  # HDF5 itself refuses it
+    while place + 16 <= end:
+        number = int.from_bytes(data[place : place + 2], "little")
+        length = int.from_bytes(data[place + 8 : place + 16], "little")
+        step = -(-length // 8) * 8 + 16 if number else length
+        if step == 0:
+            return True
+        place += step
+    return False
 
 
 @contextmanager
@@ -269,7 +315,7 @@ def _damaged(source: str, place: str | None) -> Iterator[None]:
             message(
                 f"The weights{where} cannot be read: {_first_line(error)}",
                 owner=source,
-                fix="the file is damaged, cut short or no HDF5 file: take an earlier copy, or save the model again.",
+                fix=_DAMAGED,
             )
         ) from error
 

@@ -25,8 +25,7 @@ def read(
         class_name: Class of the optimizer that was saved, if a config says it.
     """
     found = file.groups.get(path, {})
-    attributes = file.attributes.get(path, {})
-    saved = class_name or attributes.get("class_name") or _class_of(attributes.get("name", ""))
+    saved = class_name or file.attribute(path, "class_name") or _class_of(file.attribute(path, "name") or "")
     own = type(optimizer).__name__
     if saved is not None and saved != own:
         _warn(file, f"it is that of {saved}, and the model has {own}")

@@ -209,7 +209,7 @@ def _complaint(model: Parts, file: WeightsFile, plan: _Plan) -> str | None:
     """Return the list of differences between the model and the file, or None if there are none."""
     lines = [problem for _, problem in plan.problems]
     for path in plan.extra:
-        name = file.attributes.get(path, {}).get("name")
+        name = file.attribute(path, "name")
         called = f" (`{name}`)" if name else ""
         lines.append(f"{path}{called}: the model has no such layer; the file has {_found(file.groups[path])}.")
     if not lines:
