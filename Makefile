@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check ci bench format clean
+.PHONY: help setup demo test check ci bench format clean conformance conformance-all
 .DEFAULT_GOAL := help
 
 help:  ## list the verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 18
 
 setup: $(READY)  ## make .venv with the package and what its tests need
 
@@ -26,6 +26,12 @@ demo: $(READY)  ## train on handwritten digits and write the pictures
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+conformance: $(READY)  ## run the named files of Keras's own tests against lamina
+	@$(BIN)/python -m tests.conformance
+
+conformance-all: $(READY)  ## run all of Keras's test files that concern dense networks
+	@$(BIN)/python -m tests.conformance --all
 
 check: $(READY)  ## lint, format, types, direction of imports
 	@$(BIN)/ruff check .
