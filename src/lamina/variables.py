@@ -4,7 +4,6 @@ Outside a compiled step a variable holds its array. While a step is traced, the 
 model to a traced array, so that layers read and assign as usual and nothing leaks out of the trace.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,7 +32,7 @@ class _Frame:
 
 _frame: ContextVar[_Frame | None] = ContextVar("frame", default=None)
 _autocast: ContextVar[Any] = ContextVar("autocast", default=None)
-_guard: ContextVar[Callable[[str, int], None] | None] = ContextVar("guard", default=None)
+_guard: ContextVar[Callable[..., Any] | None] = ContextVar("guard", default=None)
 
 
 def standardize_dtype(dtype: Any) -> str:
@@ -166,9 +165,8 @@ class Variable:
                 )
             name = standardize_dtype(dtype)
             guard = _guard.get()
-            if guard is not None:
-                guard(self.path, math.prod(shape) * jnp.dtype(name).itemsize)
-            return to_array(initializer(shape, dtype=name), name)
+            given = guard(self, initializer, shape, name) if guard is not None else None
+            return to_array(initializer(shape, dtype=name) if given is None else given, name)
 
     @property
     def value(self) -> Array:
@@ -435,8 +433,11 @@ def isolated() -> Iterator[None]:
 
 
 @contextmanager
-def guarded(guard: Callable[[str, int], None]) -> Iterator[None]:
-    """Call `guard(path, bytes)` before a variable made inside the block is filled: it may raise to prevent that."""
+def guarded(guard: Callable[..., Any]) -> Iterator[None]:
+    """Ask `guard(variable, initializer, shape, dtype)` before a variable made inside the block is filled.
+
+    It may raise, or return the array to fill the variable with instead; None lets the initializer do it.
+    """
     token = _guard.set(guard)
     try:
         yield

@@ -1,13 +1,18 @@
 """Whole models to `.keras` files and back."""
 
 import io
+import math
 import os
 import warnings
 from typing import IO, Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from lamina import registry, serialization, variables
-from lamina._types import Config
+from lamina._types import Array, Config
 from lamina.errors import FileFormatError, LaminaError, invalid, message
+from lamina.initializers import RandomInitializer
 from lamina.layers.parts import Parts
 from lamina.saving import archive, atomic, hdf5, weights
 from lamina.saving.paths import LEGACY, MissingFileError, as_path, not_what_it_says, source_of
@@ -166,40 +171,67 @@ def _read_folder(path: str) -> archive.Archive:
 def _from_archive(found: archive.Archive, source: str, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
     config = found.config if compile else {**found.config, "compile_config": None}
     with hdf5.opened({source: io.BytesIO(found.weights)}, source) as file:
-        model = model_from(config, source, custom_objects, file.nbytes)
-        optimizer = optimizer_class_in(config)
-        weights.load(model, file, optimizer_class=optimizer)
+        fill = Fill(source, file.nbytes)
+        model = model_from(config, custom_objects, fill)
+        weights.load(model, file, optimizer_class=optimizer_class_in(config))
+    fill.rest()
     return model
 
 
-def model_from(config: Config, source: str, custom_objects: dict[str, Any] | None, nbytes: int) -> Any:
-    """Return the model that a config describes, without its weights.
+class Fill:
+    """What variables hold while a model is made out of a file: nothing random, and not more than the file has.
+
+    Random numbers that the file's weights replace at once are not drawn: drawing compiles a program for each shape.
 
     Args:
-        config: The config, as JSON gave it.
         source: What to call the file in an error.
-        custom_objects: Names to classes and functions of yours.
         nbytes: Bytes of the weights in the file: a config that asks for far more is refused.
+    """
+
+    def __init__(self, source: str, nbytes: int) -> None:
+        self.source = source
+        self._nbytes = nbytes
+        self._left = nbytes * _TIMES + _ROOM
+        self._empty: list[tuple[variables.Variable, Array, RandomInitializer]] = []
+
+    def __call__(self, variable: variables.Variable, initializer: Any, shape: tuple[int, ...], dtype: str) -> Any:
+        """Return zeros in place of random numbers, or None to let the initializer fill the variable.
+
+        Raises:
+            FileFormatError: If the variables together are far larger than the weights in the file.
+        """
+        size = math.prod(shape) * jnp.dtype(dtype).itemsize
+        self._left -= size
+        if self._left < 0:
+            raise FileFormatError(
+                message(
+                    f"The config asks for `{variable.path}` of {size:,} bytes, and all the weights in the file "
+                    f"are {self._nbytes:,} bytes: they do not belong together.",
+                    owner=self.source,
+                )
+            )
+        if not isinstance(initializer, RandomInitializer) or not isinstance(initializer.seed, int):
+            return None
+        zeros = jnp.asarray(np.zeros(shape, jnp.dtype(dtype)))
+        self._empty.append((variable, zeros, initializer))
+        return zeros
+
+    def rest(self) -> None:
+        """Draw the random numbers of the variables that the file had no weights for."""
+        for variable, zeros, initializer in self._empty:
+            if variable._array is zeros:
+                variable.assign(initializer(variable.shape, dtype=variable._dtype))
+
+
+def model_from(config: Config, custom_objects: dict[str, Any] | None, fill: Fill) -> Any:
+    """Return the model that a config describes, without its weights.
 
     Raises:
         FileFormatError: If the config is not that of a model, or describes one that is larger than its weights.
     """
-    left = nbytes * _TIMES + _ROOM
-
-    def guard(path: str, size: int) -> None:
-        nonlocal left
-        left -= size
-        if left < 0:
-            raise FileFormatError(
-                message(
-                    f"The config asks for variable `{path}` of {size:,} bytes, and all the weights in the file are "
-                    f"{nbytes:,} bytes: they do not belong together.",
-                    owner=source,
-                )
-            )
-
+    source = fill.source
     try:
-        with serialization.sharing(), variables.guarded(guard):
+        with serialization.sharing(), variables.guarded(fill):
             model = serialization.deserialize(config, custom_objects)
     except RecursionError as error:
         raise FileFormatError(message("The config is nested too deeply.", owner=source)) from error
