@@ -1,5 +1,6 @@
 """What a layer is made of: its variables, layers, metrics and generators, found among its attributes."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import constraints, dtype_policies, initializers, names, regularizers, serialization
+from lamina import constraints, dtype_policies, initializers, machine, names, regularizers, serialization
 from lamina._types import Array, Numpy
 from lamina.errors import NotBuiltError, invalid, message
 from lamina.layers.context import CallContext, current
@@ -17,6 +18,7 @@ from lamina.variables import Variable, is_float, standardize_dtype
 
 # Attributes of the machinery itself, which hold no part of the layer.
 _PRIVATE = frozenset({"_arguments", "_inbound_nodes", "_outbound_nodes", "_losses", "_weights"})
+_LARGE = 1 << 30  # bytes of a weight from which on it is worth asking how much memory is free
 
 
 class _Tracker:
@@ -269,6 +271,7 @@ class Parts(serialization.Configurable):
         dtype = standardize_dtype(dtype) if dtype is not None else self.variable_dtype
         if initializer is None:
             initializer = "glorot_uniform" if is_float(dtype) else "zeros"
+        self._check_memory(name, shape, dtype)
         with names.name_scope(self.name, self):
             variable = Variable(
                 initializers.get(initializer),
@@ -279,6 +282,8 @@ class Parts(serialization.Configurable):
                 aggregation=aggregation,
                 name=name,
             )
+        if self._path and not names.current_path():
+            variable.path = f"{self._path}/{variable.name}"  # added after `build`
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
         variable.overwrite_with_gradient = overwrite_with_gradient
@@ -319,6 +324,20 @@ class Parts(serialization.Configurable):
         arrays = [self._fitting(v, w) for v, w in zip(own, weights, strict=True)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
+
+    def _check_memory(self, name: str | None, shape: Any, dtype: str) -> None:
+        """Raise `InvalidArgumentError` for a weight larger than the memory: to fill it would end the process."""
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not all(isinstance(size, int | np.integer) for size in sizes):
+            return
+        size = math.prod(map(int, sizes)) * jnp.dtype(dtype).itemsize
+        free = machine.free_memory() if size > _LARGE else None
+        if free is not None and size > free:
+            raise invalid(
+                f"The weight `{name}` of shape {sizes} needs {size / 1e9:,.1f} GB, but {free / 1e9:,.1f} GB are free.",
+                owner=f"{type(self).__name__} layer `{self.name}`",
+                fix="use fewer units or features.",
+            )
 
     def _fitting(self, variable: Variable, value: Any) -> Any:
         array = value if hasattr(value, "shape") and hasattr(value, "dtype") else np.asarray(value)

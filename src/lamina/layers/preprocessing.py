@@ -176,10 +176,10 @@ class Normalization(Layer):
         return self._statistic(1)
 
     def _statistic(self, which: int) -> Array | None:
-        if not self._broadcast_shape and not self.built:
-            return None
         if self._given is not None:
             return jnp.asarray(self._given[which], self.compute_dtype)
+        if "adapt_mean" not in self.__dict__:
+            return None
         value = (self.adapt_mean, self.adapt_variance)[which].value
         return value.reshape(self._broadcast_shape).astype(self.compute_dtype)
 
@@ -268,8 +268,10 @@ def _batches(data: Any) -> Iterator[Numpy]:
                     fix="pass an array, or batches of arrays: a list, a generator, a data set.",
                 )
             )
-        data = (data[i] for i in range(len(data)))
-    for batch in data:
+        batches: Iterable[Any] = map(data.__getitem__, range(len(data)))
+    else:
+        batches = data
+    for batch in batches:
         x = batch[0] if isinstance(batch, tuple) else batch
         if not hasattr(x, "shape"):
             raise InvalidTypeError(
