@@ -35,7 +35,7 @@ def run(folder):
 
 
 def test_the_second_process_compiles_nothing(tmp_path):
-    hits, misses = run(tmp_path)
+    _, misses = run(tmp_path)
     assert misses > 0
     hits_again, misses_again = run(tmp_path)
     assert misses_again == 0

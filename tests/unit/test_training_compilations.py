@@ -48,9 +48,13 @@ def model():
         pytest.param(lambda m: m.fit(*data(128), epochs=2, verbose=0), id="no short last batch"),
         pytest.param(lambda m: m.fit(*data(1111), epochs=2, verbose=0), id="other numbers of rows and batches"),
         pytest.param(lambda m: m.fit(*data(150), epochs=2, verbose=0, shuffle=False), id="no shuffling"),
-        pytest.param(lambda m: m.fit(*data(150), epochs=2, verbose=0, validation_data=data(77)), id="other validation rows"),
+        pytest.param(
+            lambda m: m.fit(*data(150), epochs=2, verbose=0, validation_data=data(77)), id="other validation rows"
+        ),
         pytest.param(lambda m: m.evaluate(*data(99), verbose=0), id="evaluate on other rows"),
-        pytest.param(lambda m: [m.predict(data(n)[0], verbose=0) for n in (33, 64, 100, 128)], id="predict on other rows"),
+        pytest.param(
+            lambda m: [m.predict(data(n)[0], verbose=0) for n in (33, 64, 100, 128)], id="predict on other rows"
+        ),
         pytest.param(lambda m: m.fit(iter([data(32), data(32), data(7)]), verbose=0), id="batches from a generator"),
     ],
 )
