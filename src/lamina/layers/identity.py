@@ -5,13 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina import registry, regularizers
-from lamina._types import Array, Config, Tree
+from lamina import ops, registry, regularizers
+from lamina._types import Config, Tree
 from lamina.graph import KerasTensor
-from lamina.layers import masks
 from lamina.layers.base import Layer
 from lamina.layers.traits import same_shape
-from lamina.ops.arithmetic import not_equal
 
 
 @registry.export("layers")
@@ -96,5 +94,5 @@ class Masking(Layer):
     def call(self, inputs: Any) -> Any:
         return jnp.where(self.compute_mask(inputs)[..., None], inputs, 0)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Array:
-        return masks.any_of(not_equal(inputs, self.mask_value), axis=-1)
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)

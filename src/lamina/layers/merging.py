@@ -5,11 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import registry
+from lamina import ops, registry
 from lamina._types import Array, Shape
 from lamina.errors import InvalidArgumentError, InvalidTypeError, invalid, message
 from lamina.graph import KerasTensor
-from lamina.layers import masks
 from lamina.layers.base import Layer
 from lamina.layers.context import get_mask, set_mask
 from lamina.layers.signatures import is_shape
@@ -323,12 +322,12 @@ class Concatenate(Merge):
         whole = []
         for x, mask in zip(inputs, previous_mask, strict=True):
             if mask is None:
-                whole.append(masks.ones_like(x, dtype="bool"))
+                whole.append(ops.ones_like(x, dtype="bool"))
             elif len(mask.shape) < len(x.shape):
-                whole.append(logical_or(masks.expand_dims(mask, axis=-1), masks.zeros_like(x, dtype="bool")))
+                whole.append(logical_or(ops.expand_dims(mask, axis=-1), ops.zeros_like(x, dtype="bool")))
             else:
                 whole.append(mask)
-        return masks.any_of(masks.concatenate(whole, axis=self.axis), axis=-1)
+        return ops.any(ops.concatenate(whole, axis=self.axis), axis=-1)
 
 
 @registry.export("layers")
