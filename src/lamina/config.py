@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lamina.errors import did_you_mean, invalid
+from lamina.errors import ForkedProcessError, did_you_mean, invalid, message
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _values: dict[str, Any] = {
@@ -17,6 +17,7 @@ _values: dict[str, Any] = {
     "max_epochs": None,
     "max_steps_per_epoch": None,
     "cache_placed": False,
+    "process": None,
 }
 
 
@@ -131,6 +132,28 @@ def cache_folder() -> Path:
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "lamina"
+
+
+def same_process() -> None:
+    """Note that JAX is used in this process.
+
+    Raises:
+        ForkedProcessError: If it was used before this process was forked: its threads are not here, so that the first
+            wait for one of them would never end.
+    """
+    process = os.getpid()
+    if _values["process"] == process:
+        return
+    if _values["process"] is not None:
+        raise ForkedProcessError(
+            message(
+                "This process was forked from one that had used JAX already. JAX's threads are not in it, so that it "
+                "would hang.",
+                fix='start it with `multiprocessing.get_context("spawn")` (or "forkserver"), or fork before the first '
+                "use of a layer or model.",
+            )
+        )
+    _values["process"] = process
 
 
 def place_compilation_cache() -> None:

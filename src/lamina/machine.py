@@ -74,6 +74,29 @@ def _quota(cgroup: Path) -> float | None:
         return None
 
 
+def free_memory(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Return the bytes that an array on the default device may have now, at most, or None if nobody says.
+
+    Args:
+        cgroup: The folder in which Linux shows the limit of a container.
+        meminfo: The file in which Linux shows the memory of the machine.
+    """
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:  # an accelerator
+        return int(stats["bytes_limit"]) - int(stats.get("bytes_in_use", 0))
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = meminfo.read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # what is used holds caches: it says little
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+            found.append(int((cgroup / limit).read_text()))
+    if not found:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # macOS shows the whole alone
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(found)) if found else None
+
+
 def matmul_rate(size: int | None = None, dtype: str = "float32", *, seconds: float = 1.0) -> float:
     """Return the floating-point operations per second of a square matrix product: the median of several.
 

@@ -4,6 +4,7 @@ Outside a compiled step a variable holds its array. While a step is traced, the 
 model to a traced array, so that layers read and assign as usual and nothing leaks out of the trace.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ class _Frame:
         self.closed = closed
 
 
+moving = threading.RLock()  # held while a dispatch takes the memory of arrays over, and to read some for keeps
 _frame: ContextVar[_Frame | None] = ContextVar("frame", default=None)
 _autocast: ContextVar[Any] = ContextVar("autocast", default=None)
 _guard: ContextVar[Callable[..., Any] | None] = ContextVar("guard", default=None)
@@ -139,6 +141,7 @@ class Variable:
         self._regularizer: Callable[..., Any] | None = None
         self._constraint: Callable[..., Any] | None = None
         self._lent = True
+        config.same_process()
         self._array = self._initial(initializer, shape, dtype)
         self._dtype = self._array.dtype.name
         self.shape = tuple(self._array.shape)
@@ -173,8 +176,9 @@ class Variable:
         """The current array: the bound one inside a step, the stored one elsewhere."""
         frame = _frame.get()
         if frame is None:
-            self._lent = True
-            array = self._array
+            with moving:
+                self._lent = True
+                array = self._array
         else:
             array = self._bound_array(frame)
         cast = _autocast.get()

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import names, registry, regularizers
+from lamina import config, names, registry, regularizers
 from lamina._types import Array, Config, Tree
 from lamina.errors import NotBuiltError, invalid, message
 from lamina.graph import KerasTensor, Node, infer, standardize_shape
@@ -21,6 +22,8 @@ from lamina.layers.parts import Parts
 from lamina.layers.signatures import plain_shape
 from lamina.ops.dispatch import first_symbolic
 from lamina.variables import Variable, autocast, bound, is_float, values
+
+building = threading.RLock()  # held while a call builds a layer: several threads may make the first call
 
 
 def _whole_build(build: Callable[..., None]) -> Callable[..., None]:
@@ -172,7 +175,12 @@ class Layer(Parts):
             self.build(**{key: plain_shape(shape) for key, shape in config["shapes_dict"].items()})
 
     def _maybe_build(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.built:
+        if not self.built:
+            with building:
+                self._build_for_call(args, kwargs)
+
+    def _build_for_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.built:  # another thread was first
             return
         parameters = signatures.build_parameters(type(self))
         tensors = signatures.tensor_arguments(type(self), args, kwargs)
@@ -261,6 +269,7 @@ class Layer(Parts):
         context = current()
         outermost = context is None
         if context is None:
+            config.same_process()
             context = CallContext()
             for layer in self._flatten_layers() if self._losses or self._sublayers() else ():
                 layer._losses.clear()

@@ -9,6 +9,7 @@ from lamina._types import Tree
 from lamina.models import stepping
 from lamina.training import prediction, session
 from lamina.training.data import Data
+from lamina.training.turns import alone
 
 
 class OnBatch:
@@ -17,6 +18,7 @@ class OnBatch:
     def _data(self, *args: Any, **kwargs: Any) -> Data:
         return Data(self, *args, **kwargs)
 
+    @alone
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
@@ -36,10 +38,7 @@ class OnBatch:
         assert block is not None
         training = session.Training(self, padded=padded)
         training.back_up()
-        ticket = training.dispatch(_alone(block))
-        logs, finite = session.read(ticket.report)
-        if not finite:
-            training.recover(ticket)
+        logs, _ = training.finish(training.dispatch(_alone(block)))
         return logs if return_dict else stepping.in_order(self, logs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:

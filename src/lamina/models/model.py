@@ -302,8 +302,8 @@ class Model(Trainer, Layer):
                     return outputs
 
             found = jax.eval_shape(run, x)
-            self._known_outputs = ((*key[:2], self.built), found)
-        return self._known_outputs[1]
+            known = self._known_outputs = ((*key[:2], self.built), found)
+        return known[1]  # not the attribute: another thread may have asked for other shapes meanwhile
 
     def adds_losses(self) -> bool:
         """Return whether layers add losses of their own."""
@@ -387,7 +387,11 @@ class Model(Trainer, Layer):
             self.build(config["input_shape"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k not in ("_programs", "_known_outputs", "history")}
+        return {
+            k: v
+            for k, v in super().__getstate__().items()
+            if k not in ("_programs", "_known_outputs", "_turns", "history")
+        }
 
 
 def _sequential_call() -> Any:

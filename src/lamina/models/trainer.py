@@ -12,6 +12,7 @@ from lamina.models import stepping
 from lamina.models.batches import OnBatch
 from lamina.training import checks, loop, prediction, session
 from lamina.training.compiled import CompiledLoss, CompiledMetrics, check_names
+from lamina.training.turns import Turns, alone
 from lamina.variables import Variable
 
 
@@ -23,6 +24,7 @@ class Trainer(OnBatch):
     dtype_policy: Any
     trainable_variables: Any
     rowwise: Any
+    column_names: list[str] | None
     optimizer: Any = None
     loss: Any = None
     compiled = False
@@ -120,6 +122,12 @@ class Trainer(OnBatch):
         found: dict[Any, Any] = self.__dict__.setdefault("_programs", {})
         return found
 
+    @property
+    def turns(self) -> Turns:
+        """Which thread trains this model."""
+        found: Turns = self.__dict__.setdefault("_turns", Turns())
+        return found
+
     # ---- metrics
 
     @property
@@ -210,6 +218,7 @@ class Trainer(OnBatch):
 
     # ---- the verbs
 
+    @alone
     def fit(
         self,
         x: Any = None,
@@ -269,6 +278,7 @@ class Trainer(OnBatch):
             verbose=verbose, epochs=epochs, steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
         validate = self._validator(validation, told) if validation is not None else None
+        self.column_names = data.columns
         try:
             loop.fit(
                 training, feed, epochs=range(first, epochs), callbacks=told, validate=validate,
@@ -283,10 +293,14 @@ class Trainer(OnBatch):
         if given is None:
             if not share:
                 return None
-            held = data.split(share)
-            return self._data(*held, batch_size or data.batch_size, False, None, steps, name="validation")
-        x, y, weight = _unpacked(given)
-        return self._data(x, y, weight, batch_size or data.batch_size, False, None, steps, name="validation_data")
+            x, y, weight = data.split(share)
+        else:
+            x, y, weight = _unpacked(given)
+        return self._data(
+            x, y, weight, data.batch_size if batch_size is None else batch_size, False, None, steps,
+            name="validation_data" if given is not None else "validation", steps_name="validation_steps",
+            columns=data.columns,
+        )  # fmt: skip
 
     def _validator(self, data: Any, told: CallbackList) -> Any:
         feed, padded = data.ready("evaluate")
@@ -319,7 +333,7 @@ class Trainer(OnBatch):
             NotCompiledError: Before `compile`.
         """
         self._need_compiled("evaluate")
-        data = self._data(x, y, sample_weight, batch_size, False, None, steps)
+        data = self._data(x, y, sample_weight, batch_size, False, None, steps, steps_name="steps")
         feed, padded = data.ready("evaluate")
         told = CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1,
@@ -351,7 +365,7 @@ class Trainer(OnBatch):
         Raises:
             InvalidArgumentError: If the data do not fit the model.
         """
-        data = self._data(x, None, None, batch_size, False, None, steps, predicting=True)
+        data = self._data(x, None, None, batch_size, False, None, steps, predicting=True, steps_name="steps")
         told = CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1,
             steps=data.steps, samples=data.rows, batch_size=data.batch_size,

@@ -40,8 +40,11 @@ def whole_number(value: Any, name: str, least: int, *, optional: bool = False) -
 
 def validation_share(value: Any) -> float:
     """Return `validation_split`, or raise `InvalidArgumentError` unless it is 0 or in (0, 1)."""
-    if isinstance(value, int | float | np.number) and not isinstance(value, bool) and 0 <= value < 1:
-        return float(value)
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        if 0 <= value < 1:
+            return float(value)
+        if not config.strict() and value == value:
+            return max(0.0, float(value))  # as in Keras: a negative share is none, a larger one counts from the end
     raise invalid(
         "`validation_split` must be in (0, 1): the share of the last rows to validate on.",
         received=f"validation_split={value!r}",
@@ -56,6 +59,7 @@ def split_rows(rows: int, share: float) -> int:
         InvalidArgumentError: If one of the parts would be empty.
     """
     kept = math.floor(rows * (1.0 - share))
+    kept = max(0, rows + kept) if kept < 0 else kept
     if kept == 0 or kept == rows:
         raise invalid(
             f"Training data contains {rows} samples, which is not sufficient to split it into a validation and "
@@ -373,6 +377,4 @@ def _weight_of(class_weight: Any) -> dict[int, float]:
                 fix="use numbers, e.g. {0: 1.0, 1: 5.0}.",
             )
         found[int(key)] = float(weight)
-    if config.strict() and any(weight < 0 for weight in found.values()):
-        warn("`class_weight` has negative weights: training makes the loss of such a row larger.")
     return found

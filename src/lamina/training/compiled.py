@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lamina import config
+from lamina import config, registry
 from lamina import losses as loss_functions
 from lamina import metrics as metric_functions
-from lamina import registry
 from lamina._types import Array, Tree
 from lamina.errors import InvalidArgumentError, invalid
 from lamina.losses import Loss, LossFunctionWrapper
@@ -111,7 +110,7 @@ class CompiledLoss:
                 raise invalid(
                     f"There is a loss for {outputs.label(index)}, but no target.",
                     owner=f"`{name}`",
-                    received="None" if outputs.single else "no entry for it",
+                    received=f"{name}=None" if outputs.single else "no entry for it",
                     fix="pass targets, or compile with `loss=None` for that output.",
                 )
             loss = get_loss(identifier, targets[index], outputs.specs[index])
@@ -250,21 +249,25 @@ class CompiledMetrics(Metric):
         """The totals of all metrics, each once."""
         return list({id(v): v for metric in self.metrics for v in metric.variables}.values())
 
-    def build(self, outputs: Outputs, targets: Sequence[Any]) -> None:
-        """Resolve the metrics for the model's outputs and the aligned specs of their targets."""
+    def build(self, outputs: Outputs, targets: Sequence[Any], name: str = "y") -> None:
+        """Resolve the metrics for the model's outputs and the aligned specs of their targets, called `name`."""
         self.outputs = outputs
         entries: list[_Entry] = []
         names: dict[str, int] = {}
         for weighted, given in ((False, self.given), (True, self.given_weighted)):
             for index, identifiers in enumerate(_lists(given, outputs, "weighted_metrics" if weighted else "metrics")):
                 for identifier in identifiers:
+                    if targets[index] is None:
+                        raise invalid(
+                            f"There is a metric for {outputs.label(index)}, but no target.",
+                            owner=f"`{name}`",
+                            fix="pass targets.",
+                        )
                     entries.append(self._entry(identifier, index, weighted, targets[index], names))
         self.entries, self.built = entries, True
 
     def _entry(self, identifier: Any, index: int, weighted: bool, target: Any, names: dict[str, int]) -> _Entry:
         outputs = self.outputs
-        if target is None:
-            raise invalid(f"There is a metric for {outputs.label(index)}, but no target.", fix="pass `y`.")
         prediction = outputs.specs[index]
         metric = resolve(identifier, tuple(target.shape), tuple(prediction.shape))
         metric.prepare(target, prediction)

@@ -1,6 +1,5 @@
 """What a user hands to `fit`, `evaluate` or `predict`, made into a feed: checked, the model built, losses resolved."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 
 from lamina import config
 from lamina._types import Numpy, Tree
-from lamina.errors import invalid
+from lamina.errors import InvalidArgumentError, invalid, warn
+from lamina.layers.base import building
 from lamina.training import arrays, checks, stream
 from lamina.training.dataset import Batches
 from lamina.training.feed import ArrayFeed, Feed
@@ -32,6 +32,8 @@ class Data:
         steps: Batches in an epoch, or None.
         name: What to call it in a message: "" for the arguments themselves, else e.g. "validation_data".
         predicting: Whether there are inputs only.
+        steps_name: What to call `steps` in a message.
+        columns: Names that the columns of a data frame should have. Default: those that the model was fitted on.
     """
 
     def __init__(
@@ -47,19 +49,33 @@ class Data:
         *,
         name: str = "",
         predicting: bool = False,
+        steps_name: str = "steps_per_epoch",
+        columns: list[str] | None = None,
     ) -> None:
+        config.same_process()
         self.model, self.shuffle, self.class_weight, self.name = model, shuffle, class_weight, name
         self.predicting = predicting
-        self.steps = checks.whole_number(steps, "steps_per_epoch", 1, optional=True)
+        self.steps = checks.whole_number(steps, steps_name, 1, optional=True)
         if config.max_steps_per_epoch() and (not self.steps or self.steps > (config.max_steps_per_epoch() or 0)):
             self.steps = config.max_steps_per_epoch()
-        self.batch_size = checks.whole_number(batch_size, "batch_size", 1, optional=True)
+        if not config.strict() and not batch_size:
+            batch_size = None  # as in Keras, 0 is no size
+        self.batch_size = checks.whole_number(
+            batch_size, "validation_batch_size" if name else "batch_size", 1, optional=True
+        )
+        if not isinstance(shuffle, bool | np.bool_) and shuffle not in (0, 1, "batch"):
+            raise invalid(
+                "`shuffle` must be True (all rows), 'batch' (the rows of each batch) or False.",
+                received=f"shuffle={shuffle!r}",
+            )
         self.source = stream.source_of(x, self._label("x"), shuffle) if x is not None else None
         self.x: Tree = None
         self.y: Tree = None
         self.weight: Tree = None
         self.rows: int | None = None
         self.columns: list[str] | None = None
+        self._known_columns = columns if columns is not None else model.column_names
+        self._classes_told: set[int] = set()
         if self.source is None:
             self._take_arrays(x, y, weight)
         else:
@@ -74,6 +90,7 @@ class Data:
                 "There is no data.", owner=f"`{self._label('x')}`", received="x=None", fix="pass inputs as `x`."
             )
         self._check_columns(x)
+        self._check_order(x, y)
         self.x, self.y = arrays.to_host(x, self._label("x")), arrays.to_host(y, self._label("y"))
         self.weight = arrays.to_host(weight, self._label("sample_weight"))
         named = {"x": self.x, "y": self.y, "sample_weight": self.weight}
@@ -92,17 +109,36 @@ class Data:
         self.steps_given, self.steps = self.steps, self.steps or -(-self.rows // self.batch_size)
 
     def _check_columns(self, x: Any) -> None:
-        """Refuse a data frame whose columns have another order than those that the model was fitted on."""
+        """Refuse a data frame whose columns have another order than in `fit`; say so if some have other names."""
         self.columns = names = arrays.column_names(x)
-        if names is None or not config.strict():
+        known = self._known_columns
+        if names is None or known is None or names == known or not config.strict():
             return
-        known = self.model.column_names
-        if known is not None and names != known and sorted(names) == sorted(known):
+        if sorted(names) == sorted(known):
             raise invalid(
                 "The columns of the data frame have another order than in `fit`.",
                 owner=f"`{self._label('x')}`",
                 received=f"{_few(names)} instead of {_few(known)}",
                 fix=f"pass `{self._label('x')}[model.column_names]`.",
+            )
+        new, lost = [n for n in names if n not in known], [n for n in known if n not in names]
+        if len(names) == len(known) and names != [str(i) for i in range(len(names))]:
+            warn(
+                f"`{self._label('x')}` has columns {_few(new)} where `fit` had {_few(lost)}; "
+                "they are taken by position."
+            )
+
+    def _check_order(self, x: Any, y: Any) -> None:
+        """Say so if the rows of a data frame and of its targets have the same labels in another order."""
+        ours, theirs = (getattr(data, "index", None) for data in (x, y))
+        if not config.strict() or not all(hasattr(i, "equals") and hasattr(i, "sort_values") for i in (ours, theirs)):
+            return
+        assert ours is not None
+        assert theirs is not None
+        if len(ours) == len(theirs) and not ours.equals(theirs) and ours.sort_values().equals(theirs.sort_values()):
+            warn(
+                f"`{self._label('x')}` and `{self._label('y')}` have the same index in another order. Rows are matched "
+                "by position, not by index; `y.loc[x.index]` would match them by index."
             )
 
     def _take_stream(self, x: Any, y: Any, weight: Any) -> None:
@@ -114,9 +150,7 @@ class Data:
                     fix="let `x` give `(x, y)` or `(x, y, sample_weight)`.",
                 )
         numbered = isinstance(self.source, Batches)
-        length = getattr(self.source, "length", None)
-        if not numbered and hasattr(x, "__len__"):
-            length = len(x)
+        length = getattr(self.source, "length", None) if numbered else _length(x)
         self.steps_given = self.steps
         self.steps = self.steps or length
         if numbered and self.steps is None:
@@ -158,7 +192,6 @@ class Data:
         """Build the model, resolve losses and metrics, check everything, and return the feed and whether it pads."""
         if self.rows is None:
             return self._ready_stream(purpose)
-        model = self.model
         self.build()
         batch = jax.tree.map(lambda a: arrays.spec(a, self.batch_size), (self.x, self.y, self.weight))
         outputs, drawn = self._resolve(batch)
@@ -173,7 +206,6 @@ class Data:
             self._ready_to_train()
             if drawn:
                 feed.draw_to_look()
-            model.column_names = self.columns
         return feed, padded
 
     def _ready_to_train(self) -> None:
@@ -197,16 +229,13 @@ class Data:
         model.outputs_of_step = outputs
         targets = outputs.align(y, f"`{self._label('y')}`") if y is not None else [None] * outputs.count
         if y is None and model._compile_loss is not None and not model.has_own_step("compute_loss"):
-            model._compile_loss.build(outputs, targets)  # raises and says which output lacks a target
+            model._compile_loss.build(outputs, targets, self._label("y"))  # says which output lacks a target
         fresh = False
-        for part in (model._compile_loss, model._compile_metrics):
-            if (
-                part is not None
-                and not part.built
-                and not model.has_own_step("compute_loss" if part is model._compile_loss else "compute_metrics")
-            ):
-                part.build(outputs, targets)
-                fresh = True
+        with building:
+            for part, own in ((model._compile_loss, "compute_loss"), (model._compile_metrics, "compute_metrics")):
+                if part is not None and not part.built and not model.has_own_step(own):
+                    part.build(outputs, targets, self._label("y"))
+                    fresh = True
         return outputs, fresh
 
     def _check(self, outputs: Outputs, y: Tree, weight: Tree, name: str) -> None:
@@ -218,7 +247,7 @@ class Data:
         if y is not None and model._compile_loss is not None and model._compile_loss.built:
             checks.targets(model._compile_loss, outputs.align(y, f"`{name}`"), names)
         if weight is not None:
-            label = self._label("sample_weight")
+            label = self._label("sample_weight" if self.class_weight is None else "class_weight")
             found = [w for _, w in arrays.leaves_with_names(weight, label)]
             checks.weights(found, [label] * len(found))
             self._check_weight_shapes(outputs, y, found, label)
@@ -254,7 +283,7 @@ class Data:
 
     def _ready_stream(self, purpose: str) -> tuple[Feed, bool]:
         feed = stream.StreamFeed(
-            self.source, self.steps, check=self._check_batch, padded=True, class_weight=self.class_weight,
+            self.source, self.steps, check=self._check_batch, padded=True, name=self.name or "the data",
             continues=self.steps_given is not None, restarts=purpose == "evaluate",
         )  # fmt: skip
         self._seen = False
@@ -277,7 +306,11 @@ class Data:
         x, y, weight = batch
         del label
         if self.class_weight is not None and y is not None:
-            weight = checks.class_weights(y, self.class_weight)
+            if weight is not None:
+                raise invalid(
+                    "You cannot specify `class_weight` and `sample_weight` at the same time.", fix="pass one of them."
+                )
+            weight = checks.class_weights(y, self.class_weight, self._classes_told)
         x = checks.inputs(self.model, x, "x")
         specs = jax.tree.map(lambda a: arrays.spec(a, None), (x, y, weight))
         self.model.build_for(specs[0])
@@ -300,15 +333,34 @@ class Data:
                 yield jax.tree.map(lambda a, rows=rows: np.asarray(a[rows], arrays.device_dtype(a)), self.x)
             return
         source: Any = self.source() if callable(self.source) else self.source
-        for step, batch in enumerate(source):
-            if self.steps is not None and step >= self.steps:
-                break
-            x = checks.inputs(model, arrays.to_host(stream.unpack(batch)[0], "x"), "x")
+        step = 0
+        for step, batch in enumerate(source, 1):
+            x = self._input_of(batch, step - 1)
             model.build_for(jax.tree.map(lambda a: arrays.spec(a, None), x))
             yield jax.tree.map(lambda a: np.asarray(a, arrays.device_dtype(a)), x)
-        else:
-            if self.steps_given is not None and step + 1 < self.steps_given:
-                warnings.warn("Your input ran out of data; interrupting prediction.", stacklevel=3)
+            if step == self.steps:
+                return
+        if step == 0:
+            raise stream.empty(f"`{self._label('x')}`")
+        if self.steps_given is not None:
+            warn(f"Your input ran out of data; interrupting prediction. It gave {step} of {self.steps_given} batches.")
+
+    def _input_of(self, batch: Any, number: int) -> Tree:
+        """Return the inputs of one batch of a stream, checked."""
+        try:
+            x = arrays.to_host(stream.unpack(batch)[0], "x")
+            arrays.check_lengths(x=x)
+            return checks.inputs(self.model, x, "x")
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"In batch {number} of the data: {error}") from error
+
+
+def _length(data: Any) -> int | None:
+    """Return how many batches a loader gives, or None if it does not know."""
+    try:
+        return len(data)
+    except TypeError:  # no length, or, for some loaders, an endless one
+        return None
 
 
 def _few(names: list[str]) -> str:

@@ -33,6 +33,21 @@ def fit(
         validate: Starts an evaluation and returns a function that waits for its logs.
         validate_at: Whether to validate after an epoch.
     """
+    try:
+        _epochs(training, feed, epochs, callbacks, validate, validate_at)
+    except BaseException:
+        training.settle()  # whatever ends it, no dispatch under way may leave weights that are not finite
+        raise
+
+
+def _epochs(
+    training: session.Training,
+    feed: Feed,
+    epochs: range,
+    callbacks: CallbackList,
+    validate: Callable[[], Callable[[], Logs]] | None,
+    validate_at: Callable[[int], bool],
+) -> None:
     model = training.model
     model.stop_training = False
     pace = _pace(training, callbacks)
@@ -42,6 +57,9 @@ def fit(
         callbacks.on_epoch_begin(epoch)
         progress = _Epoch(training, feed, callbacks, pace)
         waiting = progress.run(waiting)
+        _look_for_the_end(feed, progress, epoch, epochs)
+        if not progress.step:
+            break
         ends = _end_of(epoch, progress, validate if validate_at(epoch) else None, callbacks)
         # A state whose memory is taken over is verified before the next epoch copies it.
         if callbacks.passive and not model.stop_training and not training.donates:
@@ -55,6 +73,15 @@ def fit(
     if pace.per_batch is not None:
         model.batch_seconds = pace.per_batch
     callbacks.on_train_end()
+
+
+def _look_for_the_end(feed: Feed, progress: "_Epoch", epoch: int, epochs: range) -> None:
+    """Warn if the data ended before the epoch did, and stop if no more will come for the epochs that follow."""
+    over = bool(getattr(feed, "exhausted", False)) and epoch + 1 < epochs.stop
+    if over:
+        progress.training.model.stop_training = True
+    if over or getattr(feed, "ran_dry", False) or not progress.step:
+        warn_ran_dry(progress.step, feed.steps, epoch if over or not progress.step else None)
 
 
 def _pace(training: session.Training, callbacks: CallbackList) -> Pace:
@@ -107,19 +134,16 @@ class _Epoch:
                 waiting = None
             if not self.callbacks.passive or self.pace.per_batch is None:
                 self.finish()
-        if getattr(self.feed, "ran_dry", False) and self.feed.steps:
-            warn_ran_dry(self.step, self.feed.steps)
         return waiting
 
     def finish(self) -> Logs:
         """Wait for the dispatch under way, tell the callbacks, and return the logs so far."""
         ticket, self._open = self._open, None
         if ticket is not None:
-            self.logs, finite = session.read(ticket.report)
+            self.logs, finite = self.training.finish(ticket)
             self.pace.done(ticket.block.count)
             self.feed.release(ticket.block)
             if not finite:
-                self.training.recover(ticket)
                 self.spoilt = True
             if self.spoilt and "loss" in self.logs:
                 self.logs["loss"] = float("nan")

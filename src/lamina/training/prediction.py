@@ -13,7 +13,6 @@ from lamina.callbacks import CallbackList
 from lamina.training import steps
 from lamina.training.arrays import device_dtype
 from lamina.training.feed import aligned
-from lamina.variables import store, values
 
 BUCKETS = (1, 8, 32, 128, 512, 2048, 8192)
 BUCKET_BYTES = 32 << 20  # of one batch's input
@@ -30,16 +29,18 @@ class Predicting:
         config.place_compilation_cache()
         self.names = steps.variables_of(model)
         key = ("predict", tuple(map(id, (*self.names.params, *self.names.stats))))
-        if key not in model.programs:
-            for old in [k for k in model.programs if k[0] == "predict"]:
-                del model.programs[old]
-            model.programs[key] = steps.predict_program(model, self.names)
-        self.run = model.programs[key]
+        self.turns = model.turns
+        found = model.programs.get(key)
+        if found is None:
+            for old in [k for k in list(model.programs) if k[0] == "predict"]:
+                model.programs.pop(old, None)
+            found = model.programs[key] = steps.predict_program(model, self.names)
+        self.run, self._changed = found
 
     def __call__(self, x: Tree) -> Tree:
         """Return the outputs for one batch, as device arrays. Does not wait."""
-        outputs, stats = self.run(values(self.names.params), values(self.names.stats), x)
-        store(self.names.stats, stats)
+        outputs, stats = self.run(*self.turns.read(self.names), x)
+        self.turns.keep(self.names, stats, self._changed)
         return outputs
 
 

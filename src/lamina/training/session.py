@@ -6,7 +6,6 @@ After every dispatch the new arrays are in the variables at once. Whatever fails
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,10 +16,11 @@ import numpy as np
 
 from lamina import config
 from lamina._types import Arrays, Tree
+from lamina.errors import warn
 from lamina.layers.context import CallContext, calling
 from lamina.training import engines, steps
 from lamina.training.steps import Block, State, Variables
-from lamina.variables import Variable, bound, held, isolated, store, take, values
+from lamina.variables import Variable, bound, held, isolated, moving, store, take, values
 
 BACKUP_SECONDS = 10.0  # between two copies of a large state
 
@@ -89,6 +89,7 @@ class Training:
         self._backed_up = 0.0
         self._warned = False
         self._serial = 0  # of the last dispatch
+        self._open: list[Ticket] = []  # dispatches whose report has not been read
         self._recovered = 0  # the last dispatch that started from a state which has been given up
 
     def reset_totals(self) -> None:
@@ -111,15 +112,32 @@ class Training:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
         self._serial += 1
         if self.donates:
-            with interrupts_held():
+            with interrupts_held(), moving:
                 state = State(*map(take, self.names))
                 new, report = self.run(state, block.data, block.rows, np.int32(block.count))
                 self._write(new)
-            return Ticket(report, None, block, self._serial)
+            return self._opened(Ticket(report, None, block, self._serial))
         state = State(*map(held, self.names))
         new, report = self.run(state, block.data, block.rows, np.int32(block.count))
         self._write(new)
-        return Ticket(report, state, block, self._serial)
+        return self._opened(Ticket(report, state, block, self._serial))
+
+    def _opened(self, ticket: Ticket) -> Ticket:
+        self._open.append(ticket)
+        return ticket
+
+    def finish(self, ticket: Ticket) -> tuple[dict[str, Any], bool]:
+        """Wait for a dispatch; return its logs and whether all is finite. If not, go back to where all was."""
+        logs, finite = read(ticket.report)
+        if not finite:
+            self.recover(ticket)
+        self._open = [other for other in self._open if other.serial != ticket.serial]
+        return logs, finite
+
+    def settle(self) -> None:
+        """Finish what is under way: nobody will ask for its logs any more."""
+        for ticket in list(self._open):
+            self.finish(ticket)
 
     def _write(self, state: Any) -> None:
         for group, arrays in zip(self.names, state, strict=True):
@@ -145,13 +163,12 @@ class Training:
             self._warned = True
             batch = jax.tree.map(lambda a: jnp.asarray(a[min(steps_done, block.count - 1)]), block.data)
             place = first_not_finite(self.model, self.names, batch)
-            warnings.warn(
+            warn(
                 f"The loss is not finite (NaN or infinity) in training: {place} "
                 "The weights are kept as they were before. Usual causes: a learning rate that is too high, "
                 "logarithms or divisions by zero in a custom layer or loss, inputs of very different scales. "
                 "Try a smaller learning rate or `clipnorm=1.0`.",
                 RuntimeWarning,
-                stacklevel=4,
             )
 
     def _fresh_slots(self) -> Arrays:
@@ -217,28 +234,39 @@ class Testing:
         config.place_compilation_cache()
         self.model = model
         self.names = steps.variables_of(model)
-        self.run, _ = program(model, self.names, "test", padded)
+        self.run, self._changed = program(model, self.names, "test", padded)
         self._zeros = _zeros(model, self.names)
         self._custom = model.has_own_step("test_step")
+        # An evaluation has totals of its own, so that it is right while other threads train or evaluate.
+        self._totals: Arrays | None = tuple(self._zeros) if model.turns.elsewhere else None
 
     def reset_totals(self) -> None:
         """Start the metrics anew."""
         if self.model.has_own_step("reset_metrics"):
             self.model.reset_metrics()
         else:
-            store(self.names.totals, self._zeros)
+            self._show(tuple(self._zeros))
+
+    def _show(self, totals: Arrays) -> None:
+        """Let the metrics have these totals, unless another thread trains and they are its own."""
+        self._totals = totals
+        if not self.model.turns.elsewhere:
+            store(self.names.totals, totals)
+            values(self.names.totals)  # read, hence copied before their memory is taken over
 
     def dispatch(self, block: Block) -> Any:
         """Send a block off, write totals and statistics back, and return the report. Does not wait."""
-        params, stats, totals = held(self.names.params), held(self.names.stats), held(self.names.totals)
+        turns = self.model.turns
+        params, stats = turns.read(self.names)
+        totals = values(self.names.totals) if self._totals is None else self._totals
         if self._custom:
             (_, stats, totals), report = self.run(
                 (params, stats, totals), block.data, block.rows, np.int32(block.count)
             )
         else:
             (stats, totals), report = self.run(params, (stats, totals), block.data, block.rows, np.int32(block.count))
-        store(self.names.stats, stats)
-        store(self.names.totals, totals)
+        turns.keep(self.names, stats, self._changed)
+        self._show(totals)
         return report
 
 
@@ -254,10 +282,12 @@ def _zeros(model: Any, names: Variables) -> list[Any]:
     return [jax.device_put(z) for z in zeros]
 
 
-def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any, bool]:
-    """Return the compiled function of one kind for the variables as they stand, and whether it takes state over.
+def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any, Any]:
+    """Return the compiled function of one kind for the variables as they stand.
 
-    It is kept with the model, so that a second fit, another number of epochs or another learning rate compile nothing.
+    Beside it comes, for training, whether it takes the memory of the state over; for evaluation, the places of the
+    statistics that it changes, known once it has run. It is kept with the model, so that a second fit, another number
+    of epochs or another learning rate compile nothing.
     """
     optimizer = model.optimizer
     revision = getattr(optimizer, "revision", 0) if kind == "train" else 0
@@ -270,13 +300,13 @@ def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any,
     )
     found = model.programs.get(key)
     if found is None:
-        for old in [k for k in model.programs if k[0] == kind and k[1] == padded]:
-            del model.programs[old]
+        for old in [k for k in list(model.programs) if k[0] == kind and k[1] == padded]:
+            model.programs.pop(old, None)
         if kind == "train":
             found = engines.train(model, names, padded=padded)
         elif model.has_own_step("test_step"):
-            found = steps.custom_program(model, "test_step", donate=False), False
+            found = steps.custom_program(model, "test_step", donate=False), set(range(len(names.stats)))
         else:
-            found = steps.test_program(model, names, padded=padded), False
+            found = steps.test_program(model, names, padded=padded)
         model.programs[key] = found
     return found  # type: ignore[no-any-return]

@@ -166,31 +166,47 @@ def train_program(model: Any, names: Variables, *, padded: bool, donate: bool) -
     return jax.jit(run, donate_argnums=(0,) if donate else ())
 
 
-def test_program(model: Any, names: Variables, *, padded: bool) -> Callable[..., Any]:
-    """Compile `run(state, data, rows, count) -> (state, report)`: `count` batches of evaluation in one dispatch."""
+def test_program(model: Any, names: Variables, *, padded: bool) -> tuple[Callable[..., Any], set[int]]:
+    """Compile `run(params, (stats, totals), data, rows, count)`: `count` batches of evaluation in one dispatch.
+
+    It returns `((stats, totals), report)`. With it come the places of the statistics that it changes, once it has run.
+    """
+    changed: set[int] = set()
 
     def run(params: Arrays, rest: tuple[Arrays, Arrays], data: Tree, rows: Any, count: Any) -> tuple[Any, Any]:
         def body(i: Any, rest: tuple[Arrays, Arrays]) -> tuple[Arrays, Arrays]:
             state = State(params, rest[0], (), rest[1])
             new = test_step(model, names, state, _pick(data, i), _mask(rows, i, data, padded))
+            changed.update(_differing(state.stats, new.stats))
             return new.stats, new.totals
 
         rest = jax.lax.fori_loop(0, count, body, rest)
         return rest, report_of(model, names, rest[1], ())
 
-    return jax.jit(run)
+    return jax.jit(run), changed
 
 
 test_program.__test__ = False  # type: ignore[attr-defined]
 
 
-def predict_program(model: Any, names: Variables) -> Callable[..., Any]:
-    """Compile `run(params, stats, x) -> (outputs, stats)`: one batch of prediction."""
+def _differing(before: Arrays, after: Arrays) -> list[int]:
+    """Return the places where a step, while it is traced, has put another array."""
+    return [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old is not new]
+
+
+def predict_program(model: Any, names: Variables) -> tuple[Callable[..., Any], set[int]]:
+    """Compile `run(params, stats, x) -> (outputs, stats)`: one batch of prediction.
+
+    With it come the places of the statistics that it changes, once it has run.
+    """
+    changed: set[int] = set()
 
     def run(params: Arrays, stats: Arrays, x: Tree) -> tuple[Tree, Arrays]:
-        return predict_step(model, names, State(params, stats, (), ()), x)
+        outputs, new = predict_step(model, names, State(params, stats, (), ()), x)
+        changed.update(_differing(stats, new))
+        return outputs, new
 
-    return jax.jit(run)
+    return jax.jit(run), changed
 
 
 def custom_program(model: Any, method: str, donate: bool) -> Callable[..., Any]:

@@ -1,6 +1,5 @@
 """Data that comes batch by batch: generators, `PyDataset`s, loaders. Batches of one shape share a dispatch."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,13 +7,14 @@ import jax
 import numpy as np
 
 from lamina._types import Numpy, Tree
-from lamina.errors import InvalidArgumentError, describe, invalid
+from lamina.errors import InvalidArgumentError, describe, invalid, warn
 from lamina.training import arrays
 from lamina.training.dataset import Batches, is_dataset
 from lamina.training.feed import BLOCK_BATCHES, BLOCK_BYTES, aligned
 from lamina.training.steps import Block
 
 Check = Callable[[Tree, str], Tree]
+_ARRAYS = ("__array__", "toarray", "todense", "to_numpy")  # what has one of these is one array
 
 
 def unpack(batch: Any) -> tuple[Any, Any, Any]:
@@ -45,7 +45,7 @@ class StreamFeed:
         steps: Batches in an epoch; None: until it ends.
         check: Called with each batch `(x, y, sample_weight)` of NumPy arrays and its label; returns it made ready.
         padded: Whether shorter batches are filled up to the first one's rows.
-        class_weight: Weights by class number.
+        name: What to call the data in a message.
         continues: Whether the next epoch goes on where the last one stopped, and starts over only at the end.
         restarts: Whether each epoch is a run of its own, as each validation of a fit is.
     """
@@ -57,12 +57,12 @@ class StreamFeed:
         *,
         check: Check,
         padded: bool,
-        class_weight: Any = None,
+        name: str = "the data",
         continues: bool = False,
         restarts: bool = False,
     ) -> None:
         self.steps, self.padded, self.ran_dry = steps, padded, False
-        self._source, self._check, self._class_weight = source, check, class_weight
+        self._source, self._check, self._name = source, check, name
         self._continues, self._length = continues, getattr(source, "length", None)
         self._restarts, self._begun, self._opened = restarts, False, False
         self._read_from_it = 0  # batches that the present iterator gave
@@ -70,6 +70,12 @@ class StreamFeed:
         self._waiting: list[Tree] = []  # batches read but not given out
         self._taken, self._number, self._size = 0, 0, 0
         self._finished = False
+        self._failure: Exception | None = None  # met while a block was filled; raised once its batches are trained
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left and nothing can be read again."""
+        return self._finished and not callable(self._source)
 
     def start_epoch(self) -> None:
         """Begin an epoch: ask a source that can start anew for a fresh iterator."""
@@ -112,11 +118,7 @@ class StreamFeed:
         if not self._waiting:
             first = self._read()
             if first is None:
-                raise invalid(
-                    "When passing a Python generator to a model, the generator must yield at least one batch. "
-                    "Received an empty generator.",
-                    fix="let it yield `(x, y)` batches.",
-                )
+                raise empty(self._name)
             self._waiting.append(first)
         first = self._waiting[0]
         self._size = max(self._size, len(jax.tree.leaves(first)[0]))
@@ -142,19 +144,28 @@ class StreamFeed:
             arrays.check_lengths(x=ready[0], y=ready[1], sample_weight=ready[2])
             return self._check(ready, label)
         except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"In {label} of the data: {error}") from error
+            raise InvalidArgumentError(f"In {label} of {self._name}: {error}") from error
 
     def block(self, count: int) -> Block | None:
         """Return the next batches of one shape, at most `count`, or None at the end of the epoch."""
         if self.steps is not None:
             count = min(count, self.steps - self._taken)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         if count <= 0 or self._finished:
             self._close()
             return None
         batches: list[Tree] = []
         limit = count
         while len(batches) < limit:
-            batch = self._waiting.pop(0) if self._waiting else self._read()
+            try:
+                batch = self._waiting.pop(0) if self._waiting else self._read()
+            except Exception as error:
+                if not batches:
+                    raise
+                self._failure = error
+                break
             if batch is None:
                 self._finished = True
                 break
@@ -222,13 +233,24 @@ def device_size(array: Numpy) -> int:
     return int(arrays.device_dtype(array).itemsize)
 
 
-def warn_ran_dry(taken: int, wanted: int) -> None:
-    """Warn that the data ended before the epoch did."""
-    warnings.warn(
-        f"Your input ran out of data; interrupting training. It gave {taken} of {wanted} batches. Make sure that your "
-        "dataset or generator can generate at least `steps_per_epoch * epochs` batches. You may need to use the "
-        "`.repeat()` function when building your dataset.",
-        stacklevel=3,
+def empty(name: str) -> InvalidArgumentError:
+    """Return the error for a source that gives no batch."""
+    return invalid(
+        "When passing a Python generator to a model, the generator must yield at least one batch. "
+        "Received an empty generator.",
+        owner=name,
+        fix="let it yield `(x, y)` batches. One that has been read to its end must be made anew.",
+    )
+
+
+def warn_ran_dry(taken: int, wanted: int | None, epoch: int | None = None) -> None:
+    """Warn that the data ended before an epoch did, or before the last one."""
+    of = f" of {wanted}" if wanted else ""
+    warn(
+        f"Your input ran out of data; interrupting training. It gave {taken}{of} batches"
+        + (f" in epoch {epoch + 1}, the last that is trained" if epoch is not None else "")
+        + ". Make sure that your dataset or generator can generate at least `steps_per_epoch * epochs` batches. "
+        "You may need to use the `.repeat()` function when building your dataset; a `PyDataset` starts over by itself."
     )
 
 
@@ -244,7 +266,9 @@ def source_of(data: Any, name: str = "x", shuffle: Any = False) -> Any:
         return Batches(data, bool(shuffle))
     if hasattr(data, "__next__"):
         return data
-    if hasattr(data, "__iter__") and not isinstance(data, list | tuple | dict | str) and not hasattr(data, "__array__"):
+    if isinstance(data, list | tuple | dict | range) or any(hasattr(data, name) for name in _ARRAYS):
+        return None
+    if hasattr(data, "__iter__") and not isinstance(data, str | bytes):
         return lambda: iter(data)
     if isinstance(data, str | bytes) or callable(data):
         raise invalid(
