@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import constraints, dtype_policies, initializers, machine, names, regularizers, serialization
+from lamina import config, constraints, dtype_policies, initializers, machine, names, regularizers, serialization
 from lamina._types import Array, Numpy
-from lamina.errors import NotBuiltError, invalid, message
+from lamina.errors import NotBuiltError, invalid, message, warn
 from lamina.layers.context import CallContext, current
 from lamina.metrics import Metric
 from lamina.random import SeedGenerator
@@ -322,6 +322,7 @@ class Parts(serialization.Configurable):
                 fix=f"pass one array for each of {first}." if own else "build the layer first.",
             )
         arrays = [self._fitting(v, w) for v, w in zip(own, weights, strict=True)]
+        _check_values(own, arrays)
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
 
@@ -445,3 +446,25 @@ def _find(value: Any) -> Iterator[Any]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from _find(item)
+
+
+def _check_values(variables: list[Variable], arrays: list[Any]) -> None:
+    """Raise `InvalidArgumentError` for weights too large for their variable; warn once if some are not finite."""
+    odd = []
+    for variable, array in zip(variables, arrays, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or not array.size or not config.strict():
+            continue
+        with np.errstate(invalid="ignore"):
+            largest = max(abs(float(array.min())), abs(float(array.max())))
+        limit = float(jnp.finfo(variable._dtype).max) if is_float(variable._dtype) else math.inf  # type: ignore[no-untyped-call]
+        if not math.isfinite(largest):
+            odd.append(variable.path)
+        elif largest > limit:
+            raise invalid(
+                f"Weights must fit into {variable._dtype}, whose largest is {limit:.2g}.",
+                owner=f"`set_weights`, variable `{variable.path}`",
+                received=f"values up to {largest:g}",
+                fix="scale them. Nothing was changed.",
+            )
+    if odd:
+        warn(f"`set_weights` was given NaN or infinity for {', '.join(odd[:6])}{', ...' if len(odd) > 6 else ''}.")

@@ -35,6 +35,7 @@ def whole_number(value: Any, name: str, least: int, *, optional: bool = False) -
     raise invalid(
         f"`{name}` must be a whole number of at least {least}" + (" or None." if optional else "."),
         received=f"{name}={value!r}",
+        fix=f"pass e.g. {name}={32 if 'batch_size' in name else 10}" + (", or leave it out." if optional else "."),
     )
 
 
