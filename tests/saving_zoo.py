@@ -70,7 +70,27 @@ def _subclasses(k: Any) -> types.SimpleNamespace:
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), "units": self.units}
 
-    return types.SimpleNamespace(Block=Block, Net=Net)
+    @k.saving.register_keras_serializable("zoo")
+    class Plain(k.Model):
+        """A functional model under another name."""
+
+    @k.saving.register_keras_serializable("zoo")
+    class Whole(k.Model):
+        """A functional model that makes its own graph."""
+
+        def __init__(self, units: int = 3, **kwargs: Any) -> None:
+            inputs = k.Input((4,))
+            first = k.layers.Dense(units, name="first")
+            super().__init__(inputs, k.layers.Dense(1)(first(inputs)), **kwargs)
+            self.units = units
+            self.a_name_for_it = first
+            self.zz_extra = k.layers.Dense(2)
+            self.zz_extra.build((None, 3))
+
+        def get_config(self) -> dict[str, Any]:
+            return {"units": self.units, "name": self.name}
+
+    return types.SimpleNamespace(Block=Block, Net=Net, Plain=Plain, Whole=Whole)
 
 
 CLASSES = {"keras": _subclasses(KERAS), "lamina": _subclasses(LAMINA)}
@@ -184,6 +204,15 @@ def with_own_layer(k: Any) -> Any:
     return k.Sequential([k.Input((4,)), CLASSES[k.name].Block(3), k.layers.Dense(1)])
 
 
+def functional_subclass(k: Any) -> Any:
+    inputs = k.Input((4,))
+    return CLASSES[k.name].Plain(inputs, k.layers.Dense(1)(k.layers.Dense(3)(inputs)))
+
+
+def functional_with_own_init(k: Any) -> Any:
+    return CLASSES[k.name].Whole(5)
+
+
 def frozen(k: Any) -> Any:
     model = k.Sequential([k.Input((4,)), k.layers.Dense(3), k.layers.BatchNormalization(), k.layers.Dense(1)])
     model.layers[0].trainable = False
@@ -199,7 +228,8 @@ MODELS: dict[str, Callable[[Any], Any]] = {
     f.__name__: f
     for f in (
         sequential, without_input, normalized, adapted, configured, skips, shared, many, listed, nested,
-        model_at_the_end, words, subclassed, with_own_layer, frozen, half,
+        model_at_the_end, words, subclassed, with_own_layer, functional_subclass, functional_with_own_init, frozen,
+        half,
     )
 }  # fmt: skip
 

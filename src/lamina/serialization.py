@@ -175,7 +175,8 @@ def _class_config(cls: type) -> Config:
 def _function_config(function: Any, by_name: bool) -> Any:
     if function.__name__ == "<lambda>":
         raise invalid(
-            "A `lambda` cannot be saved: only its code describes it, and reading a model never runs code.",
+            "A `lambda` cannot be saved: only its code describes it, and reading code carries a risk of arbitrary code "
+            "execution.",
             received=repr(function),
             fix="write it as a named function and decorate it with `register_keras_serializable()`.",
         )
@@ -330,6 +331,8 @@ def _array(value: Any, dtype: Any, on_device: bool) -> Any:
 
 
 def _deserialize_object(config: Config, name: Any, inner: Any) -> Any:
+    if name not in ("function", "type") and not isinstance(inner, dict):
+        raise ConfigError(message(f"Expected 'config' to be a dict for {name}.", received=repr(inner)[:80]))
     cls = _resolve(config, name, inner)
     if not isinstance(cls, type) or name == "type":
         return cls
@@ -340,8 +343,6 @@ def _deserialize_object(config: Config, name: Any, inner: Any) -> Any:
                 fix="write a classmethod `from_config(cls, config)` that returns `cls(**config)`.",
             )
         )
-    if not isinstance(inner, dict):
-        raise ConfigError(message(f"Expected 'config' to be a dict for {name}.", received=repr(inner)[:80]))
     try:
         value = cls.from_config(dict(inner))
     except (TypeError, KeyError, IndexError, AttributeError) as error:

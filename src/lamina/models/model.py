@@ -1,5 +1,6 @@
 """Models: layers with a way in and a way out, which can be trained, saved and described."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,14 @@ from lamina.variables import isolated
 def is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether the arguments of a constructor are the inputs and outputs of a functional model."""
     return len(args) == 2 or (len(args) == 1 and "outputs" in kwargs) or ("inputs" in kwargs and "outputs" in kwargs)
+
+
+def takes_graph(cls: type) -> bool:
+    """Return whether a class of models is made from inputs and outputs, as `Model` itself, or has its own arguments."""
+    if cls.__init__ is Model.__init__:  # type: ignore[misc]
+        return True
+    found = inspect.getfullargspec(cls.__init__)  # type: ignore[misc]
+    return found.args[1:] == ["inputs", "outputs", "name"] or (found.varargs is not None and found.varkw is not None)
 
 
 @registry.export("models", module="keras")
@@ -377,9 +386,32 @@ class Model(Trainer, Layer):
 
         return json.dumps(serialization.serialize(self), **kwargs)
 
+    def get_config(self) -> Config:
+        """Return what makes an equal model: the layers and how they are connected, or the constructor's arguments."""
+        if self._graph is None or not takes_graph(type(self)):
+            return super().get_config()
+        from lamina.saving.functional import functional_config
+
+        return functional_config(self)
+
+    @classmethod
+    def from_config(cls, config: Config, custom_objects: dict[str, Any] | None = None) -> Any:
+        """Return the model that `get_config` described."""
+        if not {"layers", "input_layers", "output_layers"} <= set(config) or not takes_graph(cls):
+            with registry.custom_object_scope(custom_objects or {}):
+                return super().from_config(config)
+        from lamina.saving.functional import functional_from_config
+
+        inputs, outputs, name, trainable = functional_from_config(config, custom_objects)
+        model = cls(inputs, outputs, name=name)
+        if not trainable:
+            model.trainable = False
+        return model
+
     def get_build_config(self) -> Config | None:
         """Return the shapes with which it was built, or None."""
-        return {"input_shape": None} if type(self).__name__ == "Functional" else super().get_build_config()
+        made_of_stand_ins = self._graph is not None and not hasattr(self, "_chain")
+        return {"input_shape": None} if made_of_stand_ins else super().get_build_config()
 
     def build_from_config(self, config: Config) -> None:
         """Build it with the shapes that `get_build_config` gave."""

@@ -53,7 +53,7 @@ def _graph_of(owner: Any) -> Graph:
 
 
 def _history(tensor: KerasTensor) -> History:
-    history: History = tensor._keras_history  # type: ignore[attr-defined]
+    history: History = tensor._keras_history
     return history
 
 

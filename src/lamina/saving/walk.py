@@ -96,7 +96,7 @@ def _unique(name: str, used: dict[str, int]) -> str:
 def _attributes(owner: Saveable) -> Iterator[tuple[str, Any]]:
     cls = type(owner)
     kinds = {c.__name__ for c in cls.__mro__ if _is_own(c)}
-    if _LISTED & kinds:
+    if _LISTED & kinds or getattr(owner, "_graph", None) is not None:
         yield "layers", getattr(owner, "layers", [])
     names = set(owner.__dict__) | _own_names(cls)  # type: ignore[arg-type]
     if "Model" in kinds:
