@@ -106,6 +106,20 @@ def test_a_layer_that_writes_its_weights_by_its_own_rule_reads_them_so(tmp_path,
     assert same(values(model)[1:], values(copy)[1:])
 
 
+def test_a_compile_of_the_users_is_not_called_and_that_is_said(tmp_path):
+    class Own(Sequential):
+        def compile(self, *args, **kwargs):
+            super().compile(*args, **kwargs)
+
+    model = Own([Input((4,)), Dense(1)])
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.keras")
+    with pytest.warns(UserWarning, match=r"`compile\(\)` method is custom"):
+        copy = saving.load_model(tmp_path / "m.keras", custom_objects={"Own": Own})
+    assert not copy.compiled
+    assert same(values(model)[:2], values(copy))
+
+
 def test_one_object_in_two_places_stays_one_object(tmp_path, clean_registry):
     @saving.register_keras_serializable("mine")
     class Around(layers.Layer):

@@ -1,6 +1,7 @@
 """`compile`, `fit`, `evaluate`, `predict`: the arguments checked, then handed to the loop."""
 
 import inspect
+import warnings
 from typing import Any
 
 from lamina import config, optimizers
@@ -95,9 +96,17 @@ class Trainer(OnBatch):
         }
 
     def compile_from_config(self, config: Config) -> None:
-        """Compile with what `get_compile_config` gave."""
+        """Compile with what `get_compile_config` gave. A `compile` of the user's is not called, with a warning."""
         from lamina import serialization
 
+        if type(self).compile is not Trainer.compile:
+            warnings.warn(
+                "`compile()` was not called as part of model loading because the model's `compile()` method is custom. "
+                "Call it on the loaded model, or let the class write `get_compile_config()` and "
+                "`compile_from_config(config)` too.",
+                stacklevel=2,
+            )
+            return
         given = serialization.deserialize({k: v for k, v in config.items() if k != "jit_compile"})
         self.compile(
             **{key: value for key, value in given.items() if key in inspect.signature(Trainer.compile).parameters}
