@@ -413,6 +413,7 @@ def _unpacked(given: Any) -> tuple[Any, Any, Any]:
         raise invalid(
             "`validation_data` must be `(x, y)` or `(x, y, sample_weight)`.",
             received=f"a {type(given).__name__} of length {len(given)}",
+            fix="put several inputs into one list or dict: `([x1, x2], y)`.",
         )
     return given, None, None
 

@@ -73,9 +73,10 @@ def _foreign(value: Any, name: str) -> Numpy:
             break
     if not hasattr(value, "__array__"):
         raise invalid(
-            "Unrecognized data type. Pass arrays, lists of numbers, data frames, a generator or a `PyDataset`.",
+            "Unrecognized data type.",
             owner=f"`{name}`",
             received=describe(value),
+            fix="pass arrays, lists of numbers, data frames, a generator or a `PyDataset`.",
         )
     for step in ("detach", "cpu"):  # a tensor that has a gradient, or is on another device
         if hasattr(value, step):
@@ -234,7 +235,12 @@ def check_lengths(**trees: Tree) -> int:
     named = [pair for name, tree in trees.items() for pair in leaves_with_names(tree, name)]
     for name, array in named:
         if getattr(array, "ndim", 1) == 0:
-            raise invalid("Data must have an axis of samples.", owner=f"`{name}`", received="a single number")
+            raise invalid(
+                "Data must have an axis of samples.",
+                owner=f"`{name}`",
+                received="a single number",
+                fix="pass an array with one row for each sample.",
+            )
     sizes = {name: len(array) for name, array in named}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"`{name}` has {size}" for name, size in sizes.items())
