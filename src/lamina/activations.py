@@ -257,7 +257,7 @@ def softsign(x: ArrayLike) -> Array:
 
 @registry.export("activations")
 @operation(_NN)
-def softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Array:
+def softmax(x: ArrayLike, axis: int | Sequence[int] | None = -1) -> Array:
     """Return `exp(x)` divided by its sum along `axis`: numbers of at least 0 that add up to 1.
 
     Shapes: `x` and result alike, e.g. `(batch, classes)`.
@@ -274,13 +274,13 @@ def softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Array:
 
 @registry.export("activations")
 @operation(_NN)
-def log_softmax(x: ArrayLike, axis: int | Sequence[int] = -1) -> Array:
+def log_softmax(x: ArrayLike, axis: int | Sequence[int] | None = -1) -> Array:
     """Return the logarithm of `softmax`, without underflow. Shapes: `x` and result alike."""
     return jax.nn.log_softmax(jnp.asarray(x), _axes(axis))
 
 
-def _axes(axis: int | Sequence[int]) -> Any:
-    return axis if isinstance(axis, int) else tuple(axis)
+def _axes(axis: int | Sequence[int] | None) -> Any:
+    return axis if axis is None or isinstance(axis, int) else tuple(axis)
 
 
 @registry.export("activations")

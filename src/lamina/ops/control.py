@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from lamina._types import Tree
 from lamina.errors import invalid
@@ -12,8 +13,12 @@ from lamina.ops.dispatch import operation
 
 
 def _plain(tree: Tree) -> Tree:
-    """Return a tree whose variables and lists of numbers are arrays: JAX's loops take nothing else."""
-    return jax.tree.map(lambda leaf: leaf.__jax_array__() if hasattr(leaf, "__jax_array__") else leaf, tree)
+    """Return a tree with arrays for its variables: JAX's loops take nothing else."""
+
+    def array(leaf: Any) -> Any:
+        return leaf.__jax_array__() if hasattr(leaf, "__jax_array__") and not isinstance(leaf, jax.Array) else leaf
+
+    return jax.tree.map(array, tree)
 
 
 @operation(CORE)
@@ -25,7 +30,7 @@ def cond(pred: Any, true_fn: Callable[[], Tree], false_fn: Callable[[], Tree]) -
 @operation(CORE)
 def switch(index: Any, branches: Sequence[Callable[..., Tree]], *operands: Any) -> Tree:
     """Return `branches[index](*operands)`; an index out of range becomes the nearest. All give the same shapes."""
-    return jax.lax.switch(_plain(index), branches, *_plain(operands))
+    return jax.lax.switch(jnp.asarray(index).astype(jnp.int32), branches, *_plain(operands))
 
 
 @operation(CORE)
@@ -124,7 +129,7 @@ def vectorize(
     """
     if not callable(pyfunc):
         raise invalid("Expected argument `pyfunc` to be a callable.", received=f"pyfunc={pyfunc}")
-    return jax.numpy.vectorize(pyfunc, excluded=excluded or set(), signature=signature)
+    return jnp.vectorize(pyfunc, excluded=excluded or set(), signature=signature)
 
 
 def custom_gradient(f: Callable[..., tuple[Tree, Callable[..., Tree]]]) -> Callable[..., Tree]:

@@ -1,5 +1,6 @@
 """From a row of a table to a function: its name, what computes it, what it returns. The arguments are Keras's."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +19,12 @@ Axis = int | Sequence[int] | None
 
 
 def named(function: Function, name: str, returns: str) -> Function:
-    """Return a function under another name, with a docstring that says what it returns."""
+    """Return a function under another name, with a docstring that says what it returns.
+
+    It belongs to the module that calls the caller: that is where `pickle` and `help` look for it.
+    """
     function.__name__ = function.__qualname__ = name
+    function.__module__ = sys._getframe(2).f_globals["__name__"]
     function.__doc__ = f"Return {returns}."
     return function
 

@@ -45,9 +45,17 @@ def slice(inputs: Any, start_indices: Any, shape: Sequence[int]) -> Any:
     for name, given in (("shape", shape), ("start_indices", start_indices)):
         if (len(given) if isinstance(given, list | tuple) else np.shape(given)[0]) != inputs.ndim:
             raise _not_one_each(name, given, inputs)
-    starts = [start_indices[i] for i in range(inputs.ndim)]
-    sizes = [inputs.shape[i] - int(starts[i]) if size == -1 else size for i, size in enumerate(shape)]
-    return jax.lax.dynamic_slice(inputs, starts, sizes)
+    sizes = [inputs.shape[i] - int(start_indices[i]) if size == -1 else size for i, size in enumerate(shape)]
+    return jax.lax.dynamic_slice(inputs, _starts(start_indices), sizes)
+
+
+def _starts(start_indices: Any) -> list[jax.Array]:
+    return [jnp.asarray(start).astype(jnp.int32) for start in start_indices]
+
+
+def _places(indices: Any) -> Any:
+    indices = jnp.asarray(indices)
+    return indices if jnp.issubdtype(indices.dtype, jnp.integer) else indices.astype(jnp.int32)
 
 
 def _not_one_each(name: str, given: Any, inputs: jax.Array) -> InvalidArgumentError:
@@ -62,8 +70,7 @@ def _not_one_each(name: str, given: Any, inputs: jax.Array) -> InvalidArgumentEr
 def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
     """Return an array with `updates` in place of the block that begins at `start_indices`."""
     inputs = jnp.asarray(inputs)
-    starts = [start_indices[i] for i in range(inputs.ndim)]
-    return jax.lax.dynamic_update_slice(inputs, jnp.asarray(updates, inputs.dtype), starts)
+    return jax.lax.dynamic_update_slice(inputs, jnp.asarray(updates, inputs.dtype), _starts(start_indices))
 
 
 @operation(CORE)
@@ -73,7 +80,7 @@ def scatter(indices: Any, values: Any, shape: Sequence[int]) -> Any:
     Shapes: indices `(*n, k)`, each a place along the first `k` axes of `shape`; values `(*n, *shape[k:])`.
     """
     values = jnp.asarray(values)
-    places = tuple(jnp.moveaxis(jnp.asarray(indices), -1, 0))
+    places = tuple(jnp.moveaxis(_places(indices), -1, 0))
     return jnp.zeros(tuple(shape), values.dtype).at[places].add(values)
 
 
@@ -91,7 +98,7 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
         InvalidArgumentError: If there is no such reduction.
     """
     inputs = jnp.asarray(inputs)
-    places = inputs.at[tuple(jnp.transpose(jnp.asarray(indices)))]
+    places = inputs.at[tuple(jnp.transpose(_places(indices)))]
     updates = jnp.asarray(updates, inputs.dtype)
     kinds = {None: places.set, "add": places.add, "max": places.max, "min": places.min, "mul": places.multiply}
     kind = reduction.lower() if isinstance(reduction, str) else reduction
@@ -137,7 +144,7 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Any:
 
     Shapes: targets `(batch,)`, predictions `(batch, classes)`, result `(batch,)`.
     """
-    targets, predictions = jnp.asarray(targets), jnp.asarray(predictions)
+    targets, predictions = _places(targets), jnp.asarray(predictions)
     own = jnp.take_along_axis(predictions, targets[..., None], -1)
     own = jnp.where(jnp.isnan(own), -jnp.inf, own)
     return jnp.sum(predictions > own, -1) < k

@@ -139,9 +139,11 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
     target, output = jnp.asarray(target).astype(jnp.int32), jnp.asarray(output)
     if not output.ndim:
         raise invalid("Argument `output` must be at least rank 1.", received=f"output.shape={output.shape}")
+    if not -output.ndim <= axis < output.ndim:
+        raise invalid(f"axis {axis} is out of bounds for an array of shape {output.shape}.", received=f"axis={axis}")
     if target.ndim == output.ndim and target.shape[-1] == 1:
         target = target[..., 0]
-    if target.shape != output.shape[:-1]:
+    if target.shape != tuple(size for i, size in enumerate(output.shape) if i != axis % output.ndim):
         shapes = f"target.shape={target.shape}, output.shape={output.shape}"
         problem = f"Arguments `target` and `output` must have the same shape up until the last dimension: {shapes}"
         raise invalid(problem)
@@ -239,7 +241,7 @@ def layer_normalization(
     beta: Any = None,
     axis: int | Sequence[int] = -1,
     epsilon: float | None = None,
-    **kwargs: Any,
+    rms_scaling: bool = False,
 ) -> Any:
     """Return `x` with mean 0 and variance 1 along axes, times `gamma`, plus `beta`.
 
@@ -249,11 +251,11 @@ def layer_normalization(
         beta: What is added. None: nothing.
         axis: One axis or several.
         epsilon: Keeps the root away from 0. Default: `config.epsilon()`.
-        **kwargs: `rms_scaling`, which Keras has given up: divide by the deviation only.
+        rms_scaling: Divide by the deviation only. Keras has given it up.
     """
-    rms_scaling = kwargs.pop("rms_scaling", False)
     if rms_scaling:
-        warnings.warn("`rms_scaling=True` is deprecated: use `ops.rms_normalization`.", stacklevel=3)
+        problem = "You passed `rms_scaling=True`, which is deprecated: it divides by the variance's root."
+        warnings.warn(f"{problem} Use `ops.rms_normalization`.", stacklevel=3)
     x = jnp.asarray(x)
     epsilon = config.epsilon() if epsilon is None else epsilon
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))

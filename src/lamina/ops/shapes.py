@@ -127,12 +127,14 @@ def _searched(call: _Call) -> Any:
     for sizes in _candidates(call):
         try:
             first = call.traced(call.filled(sizes))
-        except LaminaError:
-            raise
         except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
             problem = problem or error
             continue
         other = call.traced(call.filled([{_ODD[0]: _ODD[1], _EVEN[0]: _EVEN[1]}.get(size, size) for size in sizes]))
+        if jax.tree.structure(first) != jax.tree.structure(other):  # type: ignore[operator]
+            raise invalid(
+                f"Cannot infer argument `num` from shape {call.shapes[0]}: how many arrays come out depends on it."
+            )
         return jax.tree.map(_merged, first, other)
     assert problem is not None
     raise problem
@@ -141,9 +143,11 @@ def _searched(call: _Call) -> Any:
 def _candidates(call: _Call) -> Iterator[Sequence[int]]:
     count = len(call.unknown)
     yield (_ODD[0],) * count
+    if call.function.__module__.endswith(".linalg"):
+        return  # a matrix of unknown size is refused, as by Keras
     yield (_EVEN[0],) * count
-    known = sorted({size for leaf in call.leaves for size in rows.shape_of(leaf) if size not in (None, 1)})
-    choices = [_ODD[0], *[size for size in known if size is not None]]
+    sizes = {size for leaf in call.leaves for size in rows.shape_of(leaf)} | {x for x in call.leaves if type(x) is int}
+    choices = [_ODD[0], *sorted(size for size in sizes if size is not None and size > 1)]
     yield from itertools.islice(itertools.product(choices, repeat=count), 1, _MOST_TRIES)
 
 

@@ -122,8 +122,15 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
         x: The array.
         num: How many entries there are, needed only for a stand-in that does not say.
         axis: Along which axis.
+
+    Raises:
+        InvalidArgumentError: If there is no such axis, or not that many entries.
     """
     x = jnp.asarray(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise invalid(f"axis {axis} is out of bounds for an array with {x.ndim} axes.", received=f"axis={axis}")
+    if num is not None and num != x.shape[axis]:
+        raise invalid("`num` must be the size of the axis.", received=f"num={num}, x.shape={x.shape}, axis={axis}")
     return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
 
 
