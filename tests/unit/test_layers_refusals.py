@@ -5,6 +5,7 @@ import pytest
 
 from lamina import layers as L
 from lamina.errors import InvalidArgumentError, LaminaError
+from lamina.graph import KerasTensor
 
 X2, X3 = np.ones((2, 4), "float32"), np.ones((2, 3, 4), "float32")
 IN2, IN3 = (2, 4), (2, 3, 4)
@@ -180,3 +181,34 @@ def test_old_arguments_still_work_and_say_so(make, kwargs):
     with pytest.warns(UserWarning, match="deprecated"):
         layer = make(**kwargs)
     assert layer(X2).shape == (2, 4)
+
+
+INPUTS = [
+    ({}, "You must pass a `shape` argument"),
+    ({"shape": 3}, r"(?s)Cannot convert '3' to a shape.*pass a tuple: `\(3,\)`"),
+    ({"shape": (-3,)}, "Negative dimensions are not allowed"),
+    ({"shape": (2.5,)}, "Found invalid dimension '2.5'"),
+    ({"shape": (2,), "batch_shape": (None, 2)}, "cannot pass both `shape` and `batch_shape`"),
+    ({"batch_size": 2, "batch_shape": (None, 2)}, "cannot pass both `batch_size` and `batch_shape`"),
+    ({"shape": (2,), "sparse": True}, "`sparse=True` is not supported"),
+    ({"shape": (2,), "ragged": True}, "`ragged=True` is not supported"),
+    ({"input_tensor": np.ones(2)}, "Argument `input_tensor` must be a KerasTensor"),
+    ({"input_tensor": KerasTensor((2, 3)), "shape": (4,)}, "cannot provide an incompatible `shape`"),
+    ({"input_tensor": KerasTensor((2, 3)), "batch_shape": (2, 4)}, "cannot provide an incompatible `batch_shape`"),
+    ({"input_tensor": KerasTensor((2, 3)), "batch_size": 5}, "cannot provide an incompatible `batch_size`"),
+    ({"input_tensor": KerasTensor((2, 3)), "dtype": "float16"}, "cannot provide an incompatible `dtype`"),
+    ({"shape": (2,), "wrong": 1}, "Unrecognized keyword arguments"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "problem"), INPUTS)
+def test_what_is_no_input_is_refused(arguments, problem):
+    with pytest.raises(InvalidArgumentError, match=problem):
+        L.InputLayer(**arguments)
+
+
+def test_an_input_takes_over_what_a_stand_in_says():
+    layer = L.InputLayer(input_tensor=KerasTensor((2, 3), "int32"), shape=(3,), batch_size=2, dtype="int32")
+    assert (layer.batch_shape, layer.dtype) == ((2, 3), "int32")
+    with pytest.warns(UserWarning, match="`input_shape` is deprecated"):
+        assert L.InputLayer(input_shape=(3,)).batch_shape == (None, 3)

@@ -68,7 +68,7 @@ class Dense(Layer):
         units = positive_integer(units, "units", owner=f"{type(self).__name__} layer")
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = units
-        self.activation = activations.get(activation)
+        self.activation: Any = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -124,8 +124,8 @@ class Dense(Layer):
         wide = "x".join("?" if size is None else str(size) for size in shape)
         return InvalidArgumentError(
             f"Matrix size-incompatible: In[0]: [{_numbers(shape)}], In[1]: [{_numbers(self.kernel.shape)}]\n"
-            f"Dense layer `{self.name}` is incompatible with its input: expected axis -1 of input shape to have value "
-            f"{expected}, but received input with shape {shape}: {origin}, {wide}.\n"
+            f"The input of Dense layer `{self.name}` is incompatible with the layer: expected axis -1 of input shape "
+            f"to have value {expected}, but received input with shape {shape}: {origin}, {wide}.\n"
             f"To fix it: give it an input whose last axis is {expected}"
             + (f", e.g. `{producer}` with units={expected}" if producer else "")
             + f", or build it anew for {width}: `{self.name}.build((None, {width}))` (its weights are then drawn anew)."
@@ -134,7 +134,11 @@ class Dense(Layer):
     def call(self, inputs: Any, training: Any = None) -> Any:
         del training
         output = dense(inputs, self.kernel.value, None if self.bias is None else self.bias.value)
-        return self.activation(output)
+        return output if self.activation is None else self.activation(output)
+
+    @property
+    def _kernel(self) -> Variable:
+        return self.kernel
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)

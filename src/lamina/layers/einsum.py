@@ -82,7 +82,7 @@ class EinsumDense(Layer):
         self.equation = equation
         self.partial_output_shape = (output_shape,) if isinstance(output_shape, int) else tuple(output_shape)
         self.bias_axes = bias_axes
-        self.activation = activations.get(activation)
+        self.activation: Any = activations.get(activation)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
@@ -131,7 +131,12 @@ class EinsumDense(Layer):
         if "..." not in self.equation and inputs.ndim != self.equation.index(","):
             raise self._error("The equation names another number of axes of the input.", f"{inputs.shape=}")
         output = jnp.einsum(self.equation, inputs, self.kernel.value)
-        return self.activation(output if self.bias is None else output + self.bias.value)
+        output = output if self.bias is None else output + self.bias.value
+        return output if self.activation is None else self.activation(output)
+
+    @property
+    def _kernel(self) -> Variable:
+        return self.kernel
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._plan(input_shape).output

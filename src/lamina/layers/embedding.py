@@ -108,6 +108,10 @@ class Embedding(Layer):
                 else "shift the numbers to start at 0.",
             )
 
+    @property
+    def _embeddings(self) -> Variable:
+        return self.embeddings
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)
 

@@ -1,5 +1,6 @@
 """Where data enters a model."""
 
+import warnings
 from typing import Any
 
 from lamina import registry
@@ -45,36 +46,56 @@ class InputLayer(Layer):
     ) -> None:
         super().__init__(name=name)
         if "input_shape" in kwargs:
+            warnings.warn("Argument `input_shape` is deprecated. Use `shape` instead.", stacklevel=2)
             shape = kwargs.pop("input_shape")
         if "batch_input_shape" in kwargs:
             batch_shape = kwargs.pop("batch_input_shape")
         if kwargs:
             raise invalid(f"Unrecognized keyword arguments: {kwargs}", owner=f"InputLayer `{self.name}`")
-        if sparse or ragged:
-            raise invalid(
-                "Sparse and ragged inputs are not supported.",
-                owner=f"InputLayer `{self.name}`",
-                received=f"sparse={sparse}, ragged={ragged}",
-                fix="pass dense arrays.",
-            )
-        self.batch_shape = self._whole_shape(shape, batch_size, batch_shape, input_tensor)
+        if input_tensor is None:
+            self.batch_shape = self._whole_shape(shape, batch_size, batch_shape)
+            self._dtype = standardize_dtype(dtype) if dtype is not None else self.variable_dtype
+        else:
+            self._check_tensor(input_tensor, shape, batch_size, batch_shape, dtype, sparse)
+            self.batch_shape, self._dtype = input_tensor.shape, input_tensor.dtype
+        for kind, wanted in (("sparse", sparse), ("ragged", ragged)):
+            if wanted:
+                raise invalid(
+                    f"`{kind}=True` is not supported.", owner=f"InputLayer `{self.name}`", fix="pass dense arrays."
+                )
         self.sparse, self.ragged, self.optional = False, False, bool(optional)
-        self._dtype = standardize_dtype(dtype) if dtype is not None else self.variable_dtype
         self.built = True
         if input_tensor is None:
             input_tensor = KerasTensor(self.batch_shape, dtype=self._dtype, name=self.name)
-        elif not isinstance(input_tensor, KerasTensor):
-            raise invalid("Argument `input_tensor` must be a KerasTensor.", received=f"input_tensor={input_tensor!r}")
         self._input_tensor = input_tensor
         Node(self, (), {}, input_tensor)
 
-    def _whole_shape(self, shape: Any, batch_size: Any, batch_shape: Any, tensor: Any) -> Shape:
+    def _check_tensor(
+        self, tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dtype: Any, sparse: bool | None
+    ) -> None:
+        """Raise `InvalidArgumentError` if a given stand-in is none, or is not what the other arguments say."""
+        if not isinstance(tensor, KerasTensor):
+            raise invalid("Argument `input_tensor` must be a KerasTensor.", received=f"input_tensor={tensor!r}")
+        for name, given, found in (
+            ("batch_size", batch_size, (tensor.shape or (None,))[0]),
+            ("shape", shape if shape is None else tuple(shape), tensor.shape[1:]),
+            ("batch_shape", batch_shape if batch_shape is None else tuple(batch_shape), tensor.shape),
+            ("dtype", dtype if dtype is None else standardize_dtype(dtype), tensor.dtype),
+            ("sparse", sparse, tensor.sparse),
+        ):
+            if given is not None and given != found:
+                raise invalid(
+                    f"When providing the `input_tensor` argument, you cannot provide an incompatible `{name}` "
+                    "argument.",
+                    owner=f"InputLayer `{self.name}`",
+                    received=f"{name}={given}, while the stand-in has {found}",
+                )
+
+    def _whole_shape(self, shape: Any, batch_size: Any, batch_shape: Any) -> Shape:
         if shape is not None and batch_shape is not None:
             raise invalid("You cannot pass both `shape` and `batch_shape` at the same time.")
         if batch_size is not None and batch_shape is not None:
             raise invalid("You cannot pass both `batch_size` and `batch_shape` at the same time.")
-        if isinstance(tensor, KerasTensor):
-            return tensor.shape
         if batch_shape is not None:
             return standardize_shape(batch_shape)
         if shape is None:

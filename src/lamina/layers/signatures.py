@@ -175,7 +175,7 @@ def unrecognized(cls: str, kwargs: dict[str, Any], known: list[str]) -> InvalidA
     first = next(iter(kwargs))
     return invalid(
         f"Unrecognized keyword arguments passed to {cls}: {kwargs}",
-        fix=did_you_mean(first, known),
+        fix=did_you_mean(first, set(known)),
     )
 
 
