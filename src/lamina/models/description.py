@@ -196,7 +196,7 @@ def _row(layer: Any, depth: int, place: _Inside, costs: Costs) -> Row:
         name=layer.name,
         kind=layer.keras_place[1] if is_function else type(layer).__name__,
         depth=depth,
-        shapes=_shapes(layer, uses),
+        shapes=output_shapes(layer, uses),
         params=_count(weights) if built else None,
         sources=[_source(tensor) for node in uses for tensor in node.input_tensors] if place.named else [],
         trainable=bool(layer.trainable) if weights else None,
@@ -209,7 +209,7 @@ def _source(tensor: Any) -> tuple[str, int, int]:
     return (history.operation.name, history.node_index, history.tensor_index)
 
 
-def _shapes(layer: Any, uses: list[Node]) -> Tree:
+def output_shapes(layer: Any, uses: Sequence[Node] = ()) -> Tree:
     """Return the output shape of a layer: of its last use in the model, else for the shape that it was built for."""
     nodes = uses or layer._inbound_nodes
     if nodes:

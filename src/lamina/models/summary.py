@@ -151,7 +151,7 @@ def format_shapes(shapes: Tree) -> str:
 
 def format_layer_shape(layer: Any) -> str:
     """Return the output shape of a layer, with markup; "?" if it is not known."""
-    return format_shapes(description._shapes(layer, []))
+    return format_shapes(description.output_shapes(layer))
 
 
 def _work(value: int, width: int = 99) -> str:
