@@ -1,6 +1,5 @@
 """Copies of models: the same layers with weights of their own."""
 
-import inspect
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from lamina.errors import InvalidArgumentError, invalid
 from lamina.graph import FunctionOperation, Graph, KerasTensor
 from lamina.layers.input import Input, InputLayer
 from lamina.models.functional import Functional
-from lamina.models.model import Model
+from lamina.models.model import Model, takes_graph
 from lamina.models.sequential import Sequential
 
 Clone = Callable[[Any], Any]
@@ -147,7 +146,7 @@ def _functional(
         return made(*args, **kwargs) if call_function is None else call_function(made, *args, **kwargs)
 
     outputs = graph.run(jax.tree.leaves(inputs), call)
-    cls = type(model) if _takes_graph(type(model)) else Functional
+    cls = type(model) if takes_graph(type(model)) else Functional
     return cls(inputs, outputs, name=model.name)
 
 
@@ -168,13 +167,6 @@ def _same_structure(given: Tree, graph: Graph) -> Tree:
         "`input_tensors` must have the same structure as model.input.",
         received=f"{given!r} instead of {graph.inputs_struct!r}",
     )
-
-
-def _takes_graph(cls: type[Model]) -> bool:
-    """Return whether the constructor of a class is that of a functional model."""
-    if cls.__init__ is Model.__init__:
-        return True
-    return list(inspect.signature(cls).parameters)[:2] == ["inputs", "outputs"]
 
 
 def _compiled_like(model: Model, made: Model) -> Model:
