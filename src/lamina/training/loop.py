@@ -132,8 +132,8 @@ class _Epoch:
             if waiting is not None:
                 waiting()
                 waiting = None
-            if not self.callbacks.passive or self.pace.per_batch is None:
-                self.finish()
+            if self.callbacks.needs_batches or self.pace.per_batch is None:
+                self.finish()  # otherwise the next block is gathered first, while this one trains
         return waiting
 
     def finish(self) -> Logs:
