@@ -211,6 +211,7 @@ class Layer(Parts):
             InvalidArgumentError: If an input has not the shape that the layer was built for.
         """
         self._called = True
+        config.same_process()
         original = (args, kwargs)
         args, kwargs = self._convert_arguments(args, kwargs)
         symbolic = first_symbolic(args) is not None or first_symbolic(kwargs.values()) is not None
@@ -269,7 +270,6 @@ class Layer(Parts):
         context = current()
         outermost = context is None
         if context is None:
-            config.same_process()
             context = CallContext()
             for layer in self._flatten_layers() if self._losses or self._sublayers() else ():
                 layer._losses.clear()

@@ -154,6 +154,7 @@ class StreamFeed:
             failure, self._failure = self._failure, None
             raise failure
         if count <= 0 or self._finished:
+            self._ended_early()
             self._close()
             return None
         batches: list[Tree] = []
@@ -183,8 +184,7 @@ class StreamFeed:
         return self._stack(batches)
 
     def _ended_early(self) -> None:
-        if self.steps is not None and self._taken < self.steps:
-            self.ran_dry = True
+        self.ran_dry = self.steps is not None and self._taken < self.steps
 
     def _close(self) -> None:
         if self._begun and isinstance(self._source, Batches):
