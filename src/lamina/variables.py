@@ -340,6 +340,7 @@ def _delegate(name: str) -> Callable[..., Any]:
         own = self.value
         values = [other.value if isinstance(other, Variable) else other for other in others]
         values = [jnp.asarray(v, own.dtype) if isinstance(v, np.ndarray) and v.ndim == 0 else v for v in values]
+        values = [jnp.asarray(v) if isinstance(v, list | tuple) else v for v in values]
         return getattr(own, name)(*values)
 
     method.__name__ = name
