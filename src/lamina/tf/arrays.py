@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lamina import ops
+from lamina._types import Shape
 from lamina.tf.types import float32, int32, narrow
 
 # ---- arrays out of values
@@ -256,9 +257,10 @@ def identity(input: Any, name: str | None = None) -> Any:
     return ops.convert_to_tensor(input)
 
 
-def shape(input: Any) -> tuple[int | None, ...]:
+def shape(input: Any) -> Shape:
     """Return the shape."""
-    return ops.shape(input)
+    found: Shape = ops.shape(input)
+    return found
 
 
 def size(input: Any) -> int:
