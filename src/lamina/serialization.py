@@ -97,7 +97,7 @@ def encode(value: Any) -> Any:
     """Return a constructor's argument as it stands in a config: objects as dicts, functions by name, the rest as is."""
     if isinstance(value, Configurable) or (hasattr(value, "get_config") and not isinstance(value, type)):
         return serialize(value)
-    if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+    if _is_function(value):
         place = registry.home(value)
         return place[1] if place else serialize(value)
     if isinstance(value, np.generic):
@@ -109,6 +109,13 @@ def encode(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: encode(v) for key, v in value.items()}
     return value
+
+
+def _is_function(value: Any) -> bool:
+    """Return whether a value is a function, also one that JAX has wrapped, such as `jax.nn.relu`."""
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+        return True
+    return callable(value) and hasattr(value, "__wrapped__") and hasattr(value, "__name__")
 
 
 def decode(value: Any) -> Any:
@@ -157,12 +164,12 @@ def _serialize(value: Any, by_name: bool) -> Any:  # noqa: PLR0911, C901 - one l
         return {"class_name": "__numpy__", "config": {"value": value.tolist(), "dtype": value.dtype.name}}
     if hasattr(value, "__keras_tensor__"):
         return {"class_name": "__keras_tensor__", "config": value.__keras_tensor__()}
-    if hasattr(value, "__jax_array__") or type(value).__module__.startswith("jax"):
+    if hasattr(value, "__array__") and not isinstance(value, type):
         array = np.asarray(value)
         return {"class_name": "__tensor__", "config": {"value": array.tolist(), "dtype": array.dtype.name}}
     if isinstance(value, type):
         return _class_config(value)
-    if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+    if _is_function(value):
         return _function_config(value, by_name)
     return _object_config(value)
 
@@ -431,6 +438,16 @@ def _not_located(what: str, name: Any, module: Any, registered: Any) -> ConfigEr
                 "a model never runs code.",
                 fix="write the layer as a class with a `call` method, decorate it with "
                 "`register_keras_serializable()`, and save the model again.",
+            )
+        )
+    if isinstance(module, str) and (module == "keras" or module.startswith("keras.")):
+        kind = registry.kind_of_module(module)
+        return ConfigError(
+            message(
+                f"Could not locate {what} {name!r}: it is Keras's, and lamina has only fully connected networks.",
+                received=f"module={module!r}",
+                fix=f"use another, or pass one of yours: `custom_objects={{{name!r}: ...}}`. "
+                f"{did_you_mean(str(name), registry.names(kind or ''))}",
             )
         )
     own_names = [*registry.get_custom_objects(), *registry.scoped_objects()]

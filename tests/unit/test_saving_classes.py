@@ -218,9 +218,9 @@ def _from(entry, place, argument=0):
         (lambda c: c["config"].update(output_layers=["nobody", 0, 0]), "what is not there"),
         (lambda c: c["config"].update(layers=[3]), "among its layers is 3"),
         (lambda c: _entry(c, "b").update(name="a"), "occurs twice"),
-        (lambda c: _entry(c, "add").update(class_name="Einsum"), "`Einsum`, which lamina does not have"),
+        (lambda c: _entry(c, "add").update(class_name="Wavelet"), "`Wavelet`, which lamina does not have"),
         (lambda c: _entry(c, "add").update(class_name="Reshape", config={"shape": 1}), "no argument `shape`"),
-        (lambda c: _entry(c, "add").update(module="keras.src.ops.core", class_name="Cond"), "does not have"),
+        (lambda c: _entry(c, "add").update(module="keras.src.ops.core", class_name="Wavelet"), "does not have"),
         (lambda c: _entry(c, "a").update(inbound_nodes=[3]), "a node of 'a' is 3"),
     ],
 )

@@ -25,10 +25,11 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 
 @dataclass(slots=True)
 class Archive:
-    """What a `.keras` file holds: the config of the model, and its weights as the bytes of an HDF5 file."""
+    """What a `.keras` file holds: the config of the model, its weights as an HDF5 file, and who wrote it."""
 
     config: Config
     weights: bytes
+    version: str = KERAS_VERSION
 
 
 def write(file: IO[bytes], config: Config, weights: bytes) -> None:
@@ -57,7 +58,7 @@ def documents(config: Config) -> list[tuple[str, bytes]]:
 
 
 def read(file: IO[bytes], source: str, config: bool = True) -> Archive:
-    """Return what a `.keras` archive holds. Of its members only the two that make the model are read.
+    """Return what a `.keras` archive holds. Of its members only the three that Keras writes are read.
 
     Args:
         file: The open file.
@@ -75,11 +76,16 @@ def read(file: IO[bytes], source: str, config: bool = True) -> Archive:
             if config:
                 raise
             found = {}
-    return Archive(found, weights)
+        try:
+            said = _member(archive, METADATA, source, _CONFIG_LIMIT)
+            version = parsed(said, source, "keras_version")["keras_version"]
+        except FileFormatError:
+            version = KERAS_VERSION  # it only helps to read old files
+    return Archive(found, weights, str(version))
 
 
-def parsed(data: bytes, source: str) -> Config:
-    """Return a config from JSON.
+def parsed(data: bytes, source: str, key: str = "class_name") -> Config:
+    """Return a config from JSON, which must have a `key`.
 
     Raises:
         FileFormatError: If it is no JSON, no dict, or nested without end.
@@ -93,7 +99,7 @@ def parsed(data: bytes, source: str) -> Config:
         config = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(message(f"`{CONFIG}` is not valid JSON: {error}", owner=source)) from error
-    if not isinstance(config, dict) or "class_name" not in config:
+    if not isinstance(config, dict) or key not in config:
         raise FileFormatError(
             message(f"`{CONFIG}` does not describe a model.", owner=source, received=repr(config)[:80])
         )

@@ -117,7 +117,7 @@ class Entry:
         Raises:
             FileFormatError: If its bytes are damaged.
         """
-        with _damaged(self.source, self.path):
+        with damaged(self.source, self.path):
             array = np.empty(self.shape, self._dataset.dtype)
             if array.size:
                 self._dataset.read_direct(array) if array.ndim else array.__setitem__((), self._dataset[()])
@@ -148,11 +148,8 @@ class WeightsFile:
         home = self._homes.get(path)
         if home is None:
             return None
-        with _damaged(self.source, path):
-            value = home.attrs.get(key)
-        return (
-            value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else None
-        )
+        with damaged(self.source, path):
+            return as_text(home.attrs.get(key))
 
     def _add(self, file: Any) -> None:
         """Look through a file. Only plain groups and arrays are let in: no link, no data from elsewhere."""
@@ -237,6 +234,11 @@ class WeightsFile:
         )
 
 
+def as_text(value: Any) -> str | None:
+    """Return a text out of an attribute, or None if it is something else."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else None
+
+
 def _normal(path: str) -> str:
     return path.replace(_OLD_ROOT, "layers") if _OLD_ROOT in path else path
 
@@ -257,15 +259,15 @@ def opened(files: "Mapping[str, str | io.BytesIO]", source: str) -> Iterator[Wei
     found = WeightsFile(source)
     with ExitStack() as stack:
         for name, place in files.items():
-            _check_heaps(place, name)
-            with _damaged(name, None):
+            check_heaps(place, name)
+            with damaged(name, None):
                 options = {} if isinstance(place, io.BytesIO) else {"locking": False}
                 file = stack.enter_context(h5py.File(place, "r", **options))
                 found._add(file)
         yield found
 
 
-def _check_heaps(place: "str | io.BytesIO", source: str) -> None:
+def check_heaps(place: "str | io.BytesIO", source: str) -> None:
     """Refuse a heap of strings in which HDF5 would go round in circles: an object without a size, in a damaged file.
 
     Keras's files have their names in such heaps, which have no checksum. Layout: HDF5 File Format Specification, III.E.
@@ -303,7 +305,7 @@ def _goes_in_circles(data: Any, start: int) -> bool:
 
 
 @contextmanager
-def _damaged(source: str, place: str | None) -> Iterator[None]:
+def damaged(source: str, place: str | None) -> Iterator[None]:
     """Turn what HDF5 raises into one error that names the file and the place in it."""
     try:
         yield

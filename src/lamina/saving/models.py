@@ -15,6 +15,7 @@ from lamina.errors import FileFormatError, LaminaError, invalid, message
 from lamina.initializers import RandomInitializer
 from lamina.layers.parts import Parts
 from lamina.saving import archive, atomic, hdf5, weights
+from lamina.saving.legacy_config import modern
 from lamina.saving.paths import LEGACY, MissingFileError, as_path, not_what_it_says, source_of
 
 _ROOM = 64 << 20  # bytes that a model may hold beside what its file has: seeds, metrics, slots not yet used
@@ -169,7 +170,8 @@ def _read_folder(path: str) -> archive.Archive:
 
 
 def _from_archive(found: archive.Archive, source: str, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
-    config = found.config if compile else {**found.config, "compile_config": None}
+    config = modern(found.config) if found.version.startswith("2.") else found.config
+    config = config if compile else {**config, "compile_config": None}
     with hdf5.opened({source: io.BytesIO(found.weights)}, source) as file:
         fill = Fill(source, file.nbytes)
         model = model_from(config, custom_objects, fill)
