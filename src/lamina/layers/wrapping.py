@@ -278,11 +278,11 @@ class Lambda(Layer):
         return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
 
     def get_config(self) -> Config:
-        config: Config = {**super().get_config(), "function": _function_config(self.function)}
+        config: Config = {**super().get_config(), "function": serialization.serialize_keras_object(self.function)}
         if self._output_shape is not None:
-            config["output_shape"] = _function_config(self._output_shape)
+            config["output_shape"] = serialization.serialize_keras_object(self._output_shape)
         if self.mask is not None:
-            config["mask"] = _function_config(self.mask)
+            config["mask"] = serialization.serialize_keras_object(self.mask)
         config["arguments"] = serialization.serialize(self.arguments)
         return config
 
@@ -299,11 +299,3 @@ class Lambda(Layer):
                     )
                 )
         return super().from_config(config)
-
-
-def _function_config(value: Any) -> Any:
-    """Return a function as Keras's files describe it, anything else as `serialize` does."""
-    config = serialization.serialize(value)
-    if not isinstance(config, str) or not callable(value):
-        return config
-    return {"module": "builtins", "class_name": "function", "config": config, "registered_name": "function"}
