@@ -135,11 +135,11 @@ def test_threads_end_with_the_epoch_and_when_nobody_reads_on():
     next(half)
     del half
     gc.collect()
-    for _ in range(100):
-        if threading.active_count() == before:
+    for _ in range(500):
+        if threading.active_count() <= before:
             break
         time.sleep(0.02)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
+from functools import cache
 from itertools import combinations, pairwise
 
 import pytest
@@ -66,7 +67,7 @@ def every_to_every():
     return models.Model(inputs, found[-1])
 
 
-MODELS = {f.__name__: f for f in (residual, two_in_two_out, nested, shared, wide, every_to_every)}
+MODELS = {f.__name__: cache(f) for f in (residual, two_in_two_out, nested, shared, wide, every_to_every)}
 
 
 def texts(scene):
