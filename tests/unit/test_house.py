@@ -38,4 +38,15 @@ def test_importing_lamina_does_not_import_jax():
 def test_building_blocks_are_imported_when_they_are_used():
     loaded = _modules_after("import lamina.models, lamina.layers, lamina.keras")
     assert "jax" in loaded
-    assert not loaded & {"optax", "h5py", "rich", "matplotlib", "pandas", "scipy", "click", "keras", "tensorflow", "torch"}
+    assert not loaded & {
+        "optax",
+        "h5py",
+        "rich",
+        "matplotlib",
+        "pandas",
+        "scipy",
+        "click",
+        "keras",
+        "tensorflow",
+        "torch",
+    }

@@ -55,7 +55,7 @@ def usable(model):
 def test_a_wrong_input_changes_nothing(call):
     model = classifier()
     weights = model.get_weights()
-    with pytest.raises(ValueError, match="expected|Labels"):
+    with pytest.raises(ValueError, match=r"expected|Labels"):
         call(model)
     assert same(model, weights)
     usable(model)
