@@ -55,6 +55,7 @@ LATER = [
     pytest.param(None, "batch 11: The generator yielded None", id="None"),
     pytest.param((X[:0], Y[:0]), "In batch 11 of the data: .*no samples", id="no rows"),
     pytest.param((X[:8], Y[:8] * np.nan), "In batch 11 of the data: `y`: .*finite", id="NaN"),
+    pytest.param((X[:8],), "In batch 11 of the data: `y`: There is a loss", id="no targets"),
     pytest.param((X[:8], np.ones((8, 2))), "In batch 11 of the data: `y` .*same shape", id="two targets"),
 ]
 
@@ -143,6 +144,20 @@ def test_predict_says_when_a_generator_runs_dry_and_refuses_an_empty_one():
     with pytest.raises(InvalidArgumentError, match=r"(?s)In batch 1 of the data.*\(8, 3\)"):
         model.predict(iter([X[:8], X[:8, :3]]), verbose=0)
     assert model.predict(iter([X[:8]] * 9), steps=2, verbose=0).shape == (16, 1)
+
+
+def test_a_validation_that_runs_dry_says_so():
+    model = model_of()
+    with pytest.warns(UserWarning, match=r"interrupting evaluation\. It gave 0 batches"):
+        history = fit(model, X, y=Y, epochs=2, validation_data=iter([BATCH]))
+    assert (len(history.history["loss"]), len(history.history["val_loss"])) == (2, 1)
+    with pytest.warns(UserWarning, match=r"interrupting evaluation\. It gave 1 of 3 batches"):
+        model.evaluate(iter([BATCH]), steps=3, verbose=0)
+
+
+def test_a_batch_size_beside_whole_batches_is_said_to_mean_nothing():
+    with pytest.warns(UserWarning, match="`batch_size` is ignored"):
+        fit(model_of(), iter([BATCH]), batch_size=4)
 
 
 def test_a_wrong_batch_of_the_validation_says_that_it_is_one_of_the_validation():

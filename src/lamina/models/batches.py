@@ -74,5 +74,5 @@ def _all(x: Any) -> int | None:
     """Return a batch size that holds all of `x`."""
     leaves = [leaf for leaf in jax.tree.leaves(x) if hasattr(leaf, "shape") and len(leaf.shape)]
     if leaves:
-        return max(1, len(leaves[0]))
+        return max(1, int(leaves[0].shape[0]))
     return max(1, len(x)) if hasattr(x, "__len__") and not isinstance(x, dict) else None

@@ -37,7 +37,9 @@ def _is_numbers(value: list[Any] | tuple[Any, ...]) -> bool:
     first: Any = value
     while isinstance(first, list | tuple) and len(first):
         first = first[0]
-    return isinstance(first, int | float | complex | str | bytes | np.generic) or first is None
+    if first is None:  # no entry for the first output, or a value that is missing
+        return any(isinstance(other, int | float | str) for other in value)
+    return isinstance(first, int | float | complex | str | bytes | np.generic)
 
 
 def one_array(value: Any, name: str) -> Numpy:

@@ -107,12 +107,7 @@ class CompiledLoss:
             if identifier is None:
                 continue
             if targets[index] is None:
-                raise invalid(
-                    f"There is a loss for {outputs.label(index)}, but no target.",
-                    owner=f"`{name}`",
-                    received=f"{name}=None" if outputs.single else "no entry for it",
-                    fix="pass targets, or compile with `loss=None` for that output.",
-                )
+                raise _no_target("loss", outputs, index, name)
             loss = get_loss(identifier, targets[index], outputs.specs[index])
             assert loss is not None
             _check_values(loss, targets[index], outputs.specs[index])
@@ -120,6 +115,12 @@ class CompiledLoss:
         self.outputs, self.terms = outputs, terms
         self.trackers = [Mean(name=f"{term.name}_loss") for term in terms] if len(terms) > 1 else []
         self.built = True
+
+    def need(self, targets: Sequence[Any], name: str) -> None:
+        """Raise `InvalidArgumentError` if an output that has a loss has no target in `name`."""
+        for term in self.terms:
+            if targets[term.output] is None:
+                raise _no_target("loss", self.outputs, term.output, name)
 
     def _spread(self, outputs: Outputs) -> tuple[list[Any], list[Any]]:
         """Return losses and weights, one list entry an output; an entry may be a list of losses of one output."""
@@ -176,6 +177,15 @@ class CompiledLoss:
             _is_maskable(term.loss) and term.loss.per_sample(y[term.output], self.outputs.specs[term.output])
             for term in self.terms
         )
+
+
+def _no_target(what: str, outputs: Outputs, index: int, name: str) -> InvalidArgumentError:
+    return invalid(
+        f"There is a {what} for {outputs.label(index)}, but no target.",
+        owner=f"`{name}`",
+        received=f"{name}=None" if outputs.single else "no entry for it",
+        fix=f"pass targets, or compile without a {what} for that output.",
+    )
 
 
 def _check_values(loss: Loss, target: Any, prediction: Any) -> None:
@@ -258,13 +268,15 @@ class CompiledMetrics(Metric):
             for index, identifiers in enumerate(_lists(given, outputs, "weighted_metrics" if weighted else "metrics")):
                 for identifier in identifiers:
                     if targets[index] is None:
-                        raise invalid(
-                            f"There is a metric for {outputs.label(index)}, but no target.",
-                            owner=f"`{name}`",
-                            fix="pass targets.",
-                        )
+                        raise _no_target("metric", outputs, index, name)
                     entries.append(self._entry(identifier, index, weighted, targets[index], names))
         self.entries, self.built = entries, True
+
+    def need(self, targets: Sequence[Any], name: str) -> None:
+        """Raise `InvalidArgumentError` if an output that has a metric has no target in `name`."""
+        for entry in self.entries:
+            if targets[entry.output] is None:
+                raise _no_target("metric", self.outputs, entry.output, name)
 
     def _entry(self, identifier: Any, index: int, weighted: bool, target: Any, names: dict[str, int]) -> _Entry:
         outputs = self.outputs

@@ -122,7 +122,7 @@ class Data:
                 fix=f"pass `{self._label('x')}[model.column_names]`.",
             )
         new, lost = [n for n in names if n not in known], [n for n in known if n not in names]
-        if len(names) == len(known) and names != [str(i) for i in range(len(names))]:
+        if len(names) == len(known) and [str(i) for i in range(len(names))] not in (names, known):
             warn(
                 f"`{self._label('x')}` has columns {_few(new)} where `fit` had {_few(lost)}; "
                 "they are taken by position."
@@ -149,6 +149,8 @@ class Data:
                     received=f"{label} beside x of type {type(x).__name__}",
                     fix="let `x` give `(x, y)` or `(x, y, sample_weight)`.",
                 )
+        if self.batch_size is not None and not self.name and config.strict():
+            warn(f"`batch_size` is ignored: `x` of type {type(x).__name__} gives whole batches.")
         numbered = isinstance(self.source, Batches)
         length = getattr(self.source, "length", None) if numbered else _length(x)
         self.steps_given = self.steps
@@ -228,8 +230,6 @@ class Data:
         outputs = Outputs(model.output_specs(x), model.names_of_outputs())
         model.outputs_of_step = outputs
         targets = outputs.align(y, f"`{self._label('y')}`") if y is not None else [None] * outputs.count
-        if y is None and model._compile_loss is not None and not model.has_own_step("compute_loss"):
-            model._compile_loss.build(outputs, targets, self._label("y"))  # says which output lacks a target
         fresh = False
         with building:
             for part, own in ((model._compile_loss, "compute_loss"), (model._compile_metrics, "compute_metrics")):
@@ -244,8 +244,12 @@ class Data:
             self._label(name) if outputs.single else f"{self._label(name)} of {outputs.label(i)}"
             for i in range(outputs.count)
         ]
+        targets = outputs.align(y, f"`{self._label(name)}`")
+        for part in (model._compile_loss, model._compile_metrics):
+            if part is not None and part.built:
+                part.need(targets, self._label(name))
         if y is not None and model._compile_loss is not None and model._compile_loss.built:
-            checks.targets(model._compile_loss, outputs.align(y, f"`{name}`"), names)
+            checks.targets(model._compile_loss, targets, names)
         if weight is not None:
             label = self._label("sample_weight" if self.class_weight is None else "class_weight")
             found = [w for _, w in arrays.leaves_with_names(weight, label)]

@@ -170,8 +170,8 @@ def evaluate(testing: session.Testing, feed: Feed, callbacks: CallbackList) -> C
         step += block.count
         if by_batch:
             callbacks.on_test_batch_end(step - 1, session.read(report)[0])
-    if getattr(feed, "ran_dry", False) and feed.steps:
-        warn_ran_dry(step, feed.steps)
+    if getattr(feed, "ran_dry", False) or not step:
+        warn_ran_dry(step, feed.steps, verb="evaluation")
 
     def wait() -> Logs:
         logs = session.read(report)[0] if report is not None else {}

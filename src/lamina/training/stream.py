@@ -243,14 +243,23 @@ def empty(name: str) -> InvalidArgumentError:
     )
 
 
-def warn_ran_dry(taken: int, wanted: int | None, epoch: int | None = None) -> None:
-    """Warn that the data ended before an epoch did, or before the last one."""
+def warn_ran_dry(taken: int, wanted: int | None, epoch: int | None = None, verb: str = "training") -> None:
+    """Warn that the data ended before an epoch did, or before the last one.
+
+    Args:
+        taken: Batches that came.
+        wanted: Batches that were asked for, or None.
+        epoch: The last epoch that is trained, if training stops.
+        verb: What is interrupted.
+    """
     of = f" of {wanted}" if wanted else ""
     warn(
-        f"Your input ran out of data; interrupting training. It gave {taken}{of} batches"
+        f"Your input ran out of data; interrupting {verb}. It gave {taken}{of} batches"
         + (f" in epoch {epoch + 1}, the last that is trained" if epoch is not None else "")
-        + ". Make sure that your dataset or generator can generate at least `steps_per_epoch * epochs` batches. "
-        "You may need to use the `.repeat()` function when building your dataset; a `PyDataset` starts over by itself."
+        + ". Make sure that your dataset or generator can generate at least `steps_per_epoch * epochs` batches"
+        + (" (for a validation, `validation_steps` in each epoch)" if verb != "training" else "")
+        + ". You may need to use the `.repeat()` function when building your dataset; "
+        "a `PyDataset` starts over by itself."
     )
 
 
