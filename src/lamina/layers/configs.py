@@ -46,11 +46,16 @@ def describe(layer: Any, base: type) -> Config:
 def _described(cls: type, base: type) -> type:
     """Return the class whose arguments are the config: the library's next to a `get_config` by hand, else `cls`."""
     mro = cls.__mro__[: cls.__mro__.index(base) + 1]
-    by_hand = [i for i, c in enumerate(mro[:-1]) if "get_config" in c.__dict__]
+    # A model of the library writes its own for its graph or its chain: that says nothing about a class of the user's.
+    by_hand = [i for i, c in enumerate(mro[:-1]) if "get_config" in c.__dict__ and not _is_model(c)]
     if by_hand:
         return next(c for c in mro[by_hand[-1] + 1 :] if registry.home(c) is not None)
     own_init = next(c for c in mro if "__init__" in c.__dict__)
     return cls if registry.home(own_init) is None else own_init
+
+
+def _is_model(cls: type) -> bool:
+    return (registry.home(cls) or ("", ""))[1] in ("Model", "Functional", "Sequential")
 
 
 def _given(layer: Any, cls: type) -> Config:

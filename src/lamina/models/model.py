@@ -62,7 +62,7 @@ class Model(Trainer, Layer):
             from lamina.models.functional import Functional
 
             return super().__new__(Functional)
-        return super().__new__(cls)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if not is_functional(args, kwargs):
