@@ -339,6 +339,34 @@ def test_a_subclassed_model_takes_the_structure_that_its_call_takes():
         model.predict({"left": RIGHT, "right": LEFT}, verbose=0)
 
 
+class Auto(models.Model):
+    """An autoencoder whose steps make the targets out of the inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(4)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def train_step(self, state, data):
+        return super().train_step(state, (data[0], data[0]))
+
+    def test_step(self, state, data):
+        return super().test_step(state, (data[0], data[0]))
+
+
+def test_a_step_of_the_users_may_make_its_targets_but_metrics_must_know_them_before():
+    model = Auto()
+    model.compile("sgd", "mse")
+    losses = model.fit(X, epochs=3, verbose=0).history["loss"]
+    assert model.evaluate(X, verbose=0) < losses[-1] < losses[0]
+    model.compile("sgd", "mse", metrics=["mae"])
+    with pytest.raises(InvalidArgumentError, match="There is a metric for output"):
+        model.fit(X, verbose=0)
+    model.fit(X, X * np.float32(0), verbose=0)  # never looked at
+
+
 def test_data_on_the_device_are_not_copied_to_the_host_as_lists():
     x = jax.device_put(X)
     assert isinstance(x, jax.Array)

@@ -233,6 +233,8 @@ class Data:
         fresh = False
         with building:
             for part, own in ((model._compile_loss, "compute_loss"), (model._compile_metrics, "compute_metrics")):
+                if y is None and part is model._compile_loss and self._own_step:
+                    continue  # a step of the user's may make its targets itself; the loss is built when it asks for it
                 if part is not None and not part.built and not model.has_own_step(own):
                     part.build(outputs, targets, self._label("y"))
                     fresh = True
@@ -244,12 +246,16 @@ class Data:
             self._label(name) if outputs.single else f"{self._label(name)} of {outputs.label(i)}"
             for i in range(outputs.count)
         ]
-        targets = outputs.align(y, f"`{self._label(name)}`")
-        for part in (model._compile_loss, model._compile_metrics):
-            if part is not None and part.built:
-                part.need(targets, self._label(name))
-        if y is not None and model._compile_loss is not None and model._compile_loss.built:
-            checks.targets(model._compile_loss, targets, names)
+        if not self._own_step:
+            targets = outputs.align(y, f"`{self._label(name)}`")
+            for part in (model._compile_loss, model._compile_metrics):
+                if part is not None and part.built:
+                    part.need(targets, self._label(name))
+            if model._compile_loss is not None and model._compile_loss.built:
+                checks.targets(model._compile_loss, targets, names)
+        else:
+            for label, array in arrays.leaves_with_names(y, self._label(name)):
+                arrays.check_values(array, label)
         if weight is not None:
             label = self._label("sample_weight" if self.class_weight is None else "class_weight")
             found = [w for _, w in arrays.leaves_with_names(weight, label)]
@@ -267,6 +273,11 @@ class Data:
                     received=f"shape {weight.shape}",
                     fix="pass an array of shape (samples,).",
                 )
+
+    @property
+    def _own_step(self) -> bool:
+        """Whether the user's class says what is done with a batch, so that targets may mean anything."""
+        return bool(self.model.has_own_step("train_step") or self.model.has_own_step("test_step"))
 
     def _rowwise(self, outputs: Outputs, batch: Tree) -> bool:
         """Return whether short batches may be filled up: whether no row has a part in another's numbers."""
