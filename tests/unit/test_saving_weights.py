@@ -1,5 +1,7 @@
 """Weights that do not fit, and the state of optimizers: a failed load changes nothing."""
 
+import io
+
 import h5py
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from saving_files import X, Y, changed, same, small, values
 
 from lamina import Dense, Input, Sequential, config, optimizers
 from lamina.errors import FileFormatError
+from lamina.saving.superblock import lookup3, sealed
 
 
 @pytest.fixture
@@ -252,3 +255,11 @@ def test_damage_in_the_state_of_the_optimizer_leaves_the_weights_alone(tmp_path)
     with pytest.raises(FileFormatError, match="not whole"):
         other.load_weights(path)
     assert same(before, values(other)[: len(before)])
+
+
+def test_the_checksum_of_hdf5_is_that_of_its_author_and_of_the_library(weights):
+    assert lookup3(b"Four score and seven years ago") == 0x17770551
+    data = weights[1].read_bytes()
+    assert sealed(data) == data
+    with h5py.File(io.BytesIO(sealed(data[:44] + b"\0\0\0\0" + data[48:])), "r") as file:
+        assert set(file) == {"layers", "vars"}

@@ -14,6 +14,7 @@ import numpy as np
 
 from lamina._types import Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, message
+from lamina.saving.superblock import sealed
 from lamina.variables import Variable
 
 # A dataset beyond this size must be backed by bytes in the file: one that declares more than a hundred times of what
@@ -61,7 +62,7 @@ def image(groups: Iterable[Group], checksums: bool) -> bytes:
             for name, value in group.arrays.items():
                 _put(place, name, np.asarray(value), checksums)
         file.flush()
-        return bytes(file.id.get_file_image())
+        return sealed(bytes(file.id.get_file_image()))
 
 
 def _put(place: Any, name: str, array: Numpy, checksums: bool) -> None:
