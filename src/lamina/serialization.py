@@ -310,6 +310,8 @@ def _deserialize_special(name: str, inner: Any) -> Any:
         if name == "__keras_tensor__":
             return registry.lookup("graph", "KerasTensor", "stand-in")(shape=inner["shape"], dtype=inner["dtype"])
     except (KeyError, TypeError, IndexError) as error:
+        if isinstance(error, ConfigError):
+            raise
         raise ConfigError(message(f"A `{name}` in the config is not whole.", received=repr(inner)[:80])) from error
     if name == "__typespec__" and not isinstance(inner, list | tuple):
         raise ConfigError(message("Expected 'config' to be a list or a tuple.", received=repr(inner)[:80]))
@@ -441,13 +443,13 @@ def _not_located(what: str, name: Any, module: Any, registered: Any) -> ConfigEr
             )
         )
     if isinstance(module, str) and (module == "keras" or module.startswith("keras.")):
-        kind = registry.kind_of_module(module)
+        known = [n for n in registry.names(registry.kind_of_module(module) or "") if what != "class" or n[0].isupper()]
         return ConfigError(
             message(
                 f"Could not locate {what} {name!r}: it is Keras's, and lamina has only fully connected networks.",
                 received=f"module={module!r}",
                 fix=f"use another, or pass one of yours: `custom_objects={{{name!r}: ...}}`. "
-                f"{did_you_mean(str(name), registry.names(kind or ''))}",
+                f"{did_you_mean(str(name), known)}",
             )
         )
     own_names = [*registry.get_custom_objects(), *registry.scoped_objects()]

@@ -120,6 +120,18 @@ def test_a_compile_of_the_users_is_not_called_and_that_is_said(tmp_path):
     assert same(values(model)[:2], values(copy))
 
 
+def test_assets_that_a_file_cannot_hold_are_not_dropped_in_silence(tmp_path):
+    class Words(layers.Layer):
+        def save_assets(self, path):
+            raise AssertionError
+
+        def call(self, x):
+            return x
+
+    with pytest.warns(UserWarning, match="`save_assets` of layer `words` is not called"):
+        Sequential([Input((4,)), Words()]).save(tmp_path / "m.keras")
+
+
 def test_one_object_in_two_places_stays_one_object(tmp_path, clean_registry):
     @saving.register_keras_serializable("mine")
     class Around(layers.Layer):

@@ -28,6 +28,12 @@ def groups(model: Parts, skip: frozenset[int] = frozenset()) -> Iterator[Group]:
     for path, part in walk(model, skip):
         store: dict[str, Any] = {}
         part.save_own_variables(store)
+        if callable(getattr(part, "save_assets", None)):
+            warnings.warn(
+                f"`save_assets` of layer `{part.name}` is not called: files hold a config and weights, no assets. Put "
+                "what it would write into `get_config` or a variable.",
+                stacklevel=6,
+            )
         attributes = {"name": part.name}
         if isinstance(part, Optimizer):
             attributes["class_name"] = type(part).__name__
