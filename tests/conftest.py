@@ -16,3 +16,15 @@ def _fresh_names():
     from lamina import names
 
     names.reset()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_programs():
+    """Lets go of a module's compiled programs: thousands of tests keep gigabytes of them otherwise."""
+    yield
+    import gc
+
+    import jax
+
+    jax.clear_caches()
+    gc.collect()
