@@ -74,8 +74,8 @@ def plain(logs: Logs | None) -> Logs:
 class Callback:
     """Base of what looks in on `fit`, `evaluate` and `predict`. Override the hooks that you need.
 
-    Every hook gets `logs`, a dict of Python floats. A hook may set `self.model.stop_training = True` or
-    `self.model.optimizer.learning_rate`, read and assign weights, and predict.
+    Every hook gets `logs`, a dict of Python floats. A hook may set `self.model.stop_training = True` (or
+    `stop_evaluating`, `stop_predicting`) or `self.model.optimizer.learning_rate`, read and assign weights, and predict.
 
     Without a batch hook the batches of an epoch run many at a time; with one they run one by one, which costs speed
     on small networks.

@@ -30,6 +30,8 @@ class Trainer(OnBatch):
     loss: Any = None
     compiled = False
     stop_training = False
+    stop_evaluating = False
+    stop_predicting = False
     steps_per_execution = 1
     batch_seconds: float | None = None
     history: History | None = None
@@ -380,12 +382,11 @@ class Trainer(OnBatch):
             steps=data.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
         data.build()
-        predicting = prediction.Predicting(self)
         by_batch = any(told.overrides(f"on_predict_batch_{moment}") for moment in ("begin", "end"))
         try:
             if data.rows is not None and steps is None and self.rowwise and not by_batch:
-                return prediction.rowwise(predicting, data.x, data.batch_size or 1, told)
-            return prediction.batched(predicting, data.batches(), told)
+                return prediction.rowwise(prediction.Predicting(self), data.x, data.batch_size or 1, told)
+            return prediction.batched(self, data.batches(), told)
         finally:
             told.flush()
 

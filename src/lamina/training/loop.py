@@ -158,6 +158,7 @@ class _Epoch:
 
 def evaluate(testing: session.Testing, feed: Feed, callbacks: CallbackList) -> Callable[[], Logs]:
     """Evaluate a model and return a function that waits for the logs."""
+    testing.model.stop_evaluating = False
     testing.reset_totals()
     feed.start_epoch()
     callbacks.on_test_begin()
@@ -170,6 +171,8 @@ def evaluate(testing: session.Testing, feed: Feed, callbacks: CallbackList) -> C
         step += block.count
         if by_batch:
             callbacks.on_test_batch_end(step - 1, session.read(report)[0])
+            if testing.model.stop_evaluating:
+                break
     if getattr(feed, "ran_dry", False) or not step:
         warn_ran_dry(step, feed.steps, verb="evaluation")
 

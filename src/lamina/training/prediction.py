@@ -99,15 +99,20 @@ def _host_dtype(array: Any) -> Any:
     return np.asarray(jnp.zeros((), array.dtype)).dtype
 
 
-def batched(predicting: Predicting, batches: Iterator[Tree], callbacks: CallbackList) -> Tree:
+def batched(model: Any, batches: Iterator[Tree], callbacks: CallbackList) -> Tree:
     """Return the outputs of batches as they come, each in its own shape, one after another."""
     parts: list[Tree] = []
+    predicting: Predicting | None = None
+    model.stop_predicting = False
     callbacks.on_predict_begin()
     for step, x in enumerate(batches):
+        predicting = predicting or Predicting(model)  # the first batch of a stream has built the model
         callbacks.on_predict_batch_begin(step)
         outputs = jax.tree.map(np.asarray, predicting(x))
         callbacks.on_predict_batch_end(step, {"outputs": outputs})
         callbacks.on_block_end(step + 1, dict)
         parts.append(outputs)
+        if model.stop_predicting:
+            break
     callbacks.on_predict_end()
     return jax.tree.map(lambda *all_: np.concatenate(all_), *parts) if parts else None
