@@ -2,11 +2,10 @@
 
 from typing import Any
 
+import keras  # noqa: F401 - before TensorFlow seems to be there
 from tests.conformance.stand_ins import conftest
 
-
-def pytest_configure() -> None:
-    conftest.install()
+conftest.install()
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

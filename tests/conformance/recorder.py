@@ -2,10 +2,15 @@
 
 import json
 import os
+import signal
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 _outcomes: dict[str, list[str]] = {}
 _NOISE = 400
+LIMIT = 240  # seconds for one case
 
 
 def case_name(nodeid: str) -> str:
@@ -28,6 +33,20 @@ def pytest_runtest_logreport(report: Any) -> None:
         _outcomes[name] = ["skipped", _reason(report)]
     elif report.when == "call":
         _outcomes.setdefault(name, ["passed", ""])
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise TimeoutError(f"stopped after {LIMIT} s")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    signal.signal(signal.SIGALRM, _stop)
+    signal.alarm(LIMIT)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 def pytest_collectreport(report: Any) -> None:

@@ -85,3 +85,8 @@ def device(name: str) -> Any:
     """Return a context in which arrays are made on a device such as `cpu:0`."""
     kind, _, number = name.partition(":")
     return jax.default_device(jax.devices(kind)[int(number or 0)])
+
+
+def in_symbolic_scope() -> bool:
+    """Return whether only shapes are wanted. Here a function cannot tell, so: no."""
+    return False
