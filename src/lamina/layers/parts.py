@@ -17,7 +17,7 @@ from lamina.random import SeedGenerator
 from lamina.variables import Variable, is_float, standardize_dtype
 
 # Attributes of the machinery itself, which hold no part of the layer.
-_PRIVATE = frozenset({"_arguments", "_inbound_nodes", "_outbound_nodes", "_losses", "_weights"})
+_PRIVATE = frozenset({"_arguments", "_compile_config", "_inbound_nodes", "_outbound_nodes", "_losses", "_weights"})
 _LARGE = 1 << 30  # bytes of a weight from which on it is worth asking how much memory is free
 
 

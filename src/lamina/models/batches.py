@@ -24,7 +24,7 @@ class OnBatch:
     ) -> Any:
         """Train on one batch and return the logs: a number, a list in the order of `metrics_names`, or a dict.
 
-        The metrics go on from where they are; `reset_metrics` starts them anew.
+        The metrics start anew.
 
         Raises:
             InvalidArgumentError: If the data cannot be right. Nothing has changed then.
@@ -37,6 +37,7 @@ class OnBatch:
         block = feed.block(1)
         assert block is not None
         training = session.Training(self, padded=padded)
+        training.reset_totals()
         training.back_up()
         logs, _ = training.finish(training.dispatch(_alone(block)))
         return logs if return_dict else stepping.in_order(self, logs)
@@ -48,7 +49,9 @@ class OnBatch:
         feed.start_epoch()
         block = feed.block(1)
         assert block is not None
-        logs, _ = session.read(session.Testing(self, padded=padded).dispatch(_alone(block)))
+        testing = session.Testing(self, padded=padded)
+        testing.reset_totals()
+        logs, _ = session.read(testing.dispatch(_alone(block)))
         return logs if return_dict else stepping.in_order(self, logs)
 
     def predict_on_batch(self, x: Any) -> Tree:

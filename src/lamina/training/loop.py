@@ -52,6 +52,7 @@ def _epochs(
     model.stop_training = False
     pace = _pace(training, callbacks)
     waiting: Callable[[], None] | None = None  # the end of the last epoch, not yet told
+    progress: _Epoch | None = None
     callbacks.on_train_begin()
     for epoch in range(model.initial_epoch or epochs.start, epochs.stop):
         callbacks.on_epoch_begin(epoch)
@@ -72,7 +73,7 @@ def _epochs(
         waiting()
     if pace.per_batch is not None:
         model.batch_seconds = pace.per_batch
-    callbacks.on_train_end()
+    callbacks.on_train_end(progress.logs if progress is not None else {})
 
 
 def _look_for_the_end(feed: Feed, progress: "_Epoch", epoch: int, epochs: range) -> None:

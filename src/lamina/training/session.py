@@ -94,7 +94,7 @@ class Training:
 
     def reset_totals(self) -> None:
         """Start the metrics anew."""
-        if self.model.has_own_step("reset_metrics"):
+        if resets_itself(self.model):
             self.model.reset_metrics()
             return
         zeros = [jnp.array(z, copy=True) for z in self._zeros] if self.donates else self._zeros
@@ -242,7 +242,7 @@ class Testing:
 
     def reset_totals(self) -> None:
         """Start the metrics anew."""
-        if self.model.has_own_step("reset_metrics"):
+        if resets_itself(self.model):
             self.model.reset_metrics()
         else:
             self._show(tuple(self._zeros))
@@ -272,6 +272,14 @@ class Testing:
 
 def _copies(variables: tuple[Variable, ...]) -> Arrays:
     return tuple(jnp.array(array, copy=True) for array in held(variables))
+
+
+def resets_itself(model: Any) -> bool:
+    """Return whether the user's own code says how a metric of the model starts anew."""
+    metrics = [part for metric in model.metrics for part in (metric, *getattr(metric, "metrics", ()))]
+    return model.has_own_step("reset_metrics") or any(
+        not type(metric).reset_state.__module__.startswith("lamina.") for metric in metrics
+    )
 
 
 def _zeros(model: Any, names: Variables) -> list[Any]:

@@ -10,6 +10,7 @@ _OF_THE_LAYER = ("build", "call", "compute_output_shape", "compute_output_spec",
 class JAXTrainer(Model):
     """A model that takes `call`, `build` and the like from the layer that it is mixed with."""
 
+    layers: Any = ()
     rowwise = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
