@@ -413,13 +413,22 @@ def _built_in(module: Any, name: Any, is_function: bool) -> Any:
     if not isinstance(name, str) or not isinstance(module, str | None):
         return None
     if is_function and module in (None, "builtins"):
-        return registry.function(name)
+        found = registry.function(name)
+        return found if _kind(found) in _OF_FUNCTIONS else None
     found = registry.at(module, name) if module else None
+    if _kind(found) in _NOT_IN_FILES:
+        return None
     if isinstance(found, types.FunctionType):
         return found if is_function or registry.kind_of_module(module or "") in _OF_FUNCTIONS else None
     return None if is_function else found
 
 
+def _kind(thing: Any) -> str | None:
+    place = registry.home(thing)
+    return registry.kind_of_module(place[0]) if place else None
+
+
+_NOT_IN_FILES = ("callbacks", "utils")  # a model has none of these, and some write files when they are made
 _OF_FUNCTIONS = ("activations", "losses", "metrics")  # kinds in which Keras's files may name a function as a class
 
 

@@ -143,6 +143,12 @@ def test_what_no_config_can_describe_is_refused(value, kind, text):
         ({"class_name": "Dense", "config": [1, 2]}, "Expected 'config' to be a dict"),
         ({"class_name": "function", "config": ["a"]}, "Expected 'config' to be a non-null str"),
         ({"class_name": "Nothing", "config": {}}, "Could not locate class 'Nothing'"),
+        (
+            {"module": "keras.callbacks", "class_name": "CSVLogger", "config": {"filename": "x"}},
+            "Could not locate class",
+        ),
+        ({"module": "builtins", "class_name": "function", "config": "Input"}, "Could not locate function 'Input'"),
+        ({"module": "builtins", "class_name": "function", "config": "save_model"}, "Could not locate function"),
         ({"module": "keras.layers", "class_name": "Conv2D", "config": {}}, "lamina has only fully connected networks"),
         ({"module": "keras.layers", "class_name": "Dens", "config": {}}, "Did you mean 'Dense'"),
         ({"module": "keras.layers", "class_name": "Dense", "config": {"unit": 3}}, "could not be deserialized|unit"),

@@ -6,7 +6,7 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -32,15 +32,20 @@ class Archive:
     version: str = KERAS_VERSION
 
 
-def write(file: IO[bytes], config: Config, weights: bytes) -> None:
+def write(file: IO[bytes], config: Config, weights: Sequence[memoryview]) -> None:
     """Write a `.keras` archive.
 
     Raises:
         InvalidArgumentError: If the config holds what JSON cannot.
     """
     with zipfile.ZipFile(file, "w") as archive:
-        for name, data in (*documents(config), (WEIGHTS, weights)):
+        for name, data in documents(config):
             archive.writestr(zipfile.ZipInfo(name), data)
+        info = zipfile.ZipInfo(WEIGHTS)
+        info.file_size = sum(len(piece) for piece in weights)
+        with archive.open(info, "w") as member:
+            for piece in weights:
+                member.write(piece)
 
 
 def documents(config: Config) -> list[tuple[str, bytes]]:

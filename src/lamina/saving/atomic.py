@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
@@ -45,10 +45,11 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
     _flush_folder(folder)
 
 
-def write(path: str, data: bytes | memoryview) -> None:
-    """Write `data` to `path` in one step: all of it, or nothing is changed."""
+def write(path: str, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write `pieces` to `path` in one step: all of them, or nothing is changed."""
     with replacing(path) as file:
-        file.write(data)
+        for piece in pieces:
+            file.write(piece)
 
 
 def _check(target: str, folder: str, path: str) -> None:

@@ -39,8 +39,8 @@ class Group:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-def image(groups: Iterable[Group], checksums: bool) -> bytes:
-    """Return an HDF5 file, as bytes, with each group's arrays at `<path>/vars/<name>`.
+def image(groups: Iterable[Group], checksums: bool) -> tuple[memoryview, ...]:
+    """Return an HDF5 file, in pieces, with each group's arrays at `<path>/vars/<name>`.
 
     It is made in memory, so that a full disk cannot catch HDF5 in the middle of a write.
 
@@ -62,7 +62,7 @@ def image(groups: Iterable[Group], checksums: bool) -> bytes:
             for name, value in group.arrays.items():
                 _put(place, name, np.asarray(value), checksums)
         file.flush()
-        return sealed(bytes(file.id.get_file_image()))
+        return sealed(file.id.get_file_image())
 
 
 def _put(place: Any, name: str, array: Numpy, checksums: bool) -> None:

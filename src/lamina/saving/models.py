@@ -81,7 +81,7 @@ def _check_ending(path: str, zipped: bool | None) -> None:
         )
 
 
-def _parts(model: Any) -> tuple[Config, bytes]:
+def _parts(model: Any) -> tuple[Config, tuple[memoryview, ...]]:
     if not isinstance(model, Parts):
         raise invalid("Only a model can be saved.", received=repr(model)[:80])
     if not model.built:
@@ -100,8 +100,9 @@ def _write(model: Any, file: IO[bytes]) -> None:
 def _write_folder(model: Any, path: str) -> None:
     config, image = _parts(model)
     os.makedirs(path, exist_ok=True)
-    for name, data in (*archive.documents(config), (archive.WEIGHTS, image)):
-        atomic.write(os.path.join(path, name), data)
+    for name, data in archive.documents(config):
+        atomic.write(os.path.join(path, name), [data])
+    atomic.write(os.path.join(path, archive.WEIGHTS), image)
 
 
 def load_model(

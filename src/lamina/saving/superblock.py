@@ -7,12 +7,16 @@ the mark, and then refuses to open it. This can go when h5py 3.16 is the oldest 
 _WORD = 0xFFFFFFFF
 
 
-def sealed(image: bytes) -> bytes:
-    """Return an image whose superblock has the right checksum. Layout: HDF5 File Format Specification, II.A."""
+def sealed(image: bytes) -> tuple[memoryview, ...]:
+    """Return an image in pieces, without a copy, whose superblock has the right checksum.
+
+    Layout: HDF5 File Format Specification, II.A.
+    """
+    view = memoryview(image)
     if image[8] < 3:
-        return image  # older superblocks have no such mark
+        return (view,)  # older superblocks have no such mark
     end = 12 + 4 * image[9]
-    return image[:end] + lookup3(image[:end]).to_bytes(4, "little") + image[end + 4 :]
+    return view[:end], memoryview(lookup3(image[:end]).to_bytes(4, "little")), view[end + 4 :]
 
 
 def lookup3(data: bytes) -> int:

@@ -188,7 +188,7 @@ def _write_shards(model: Any, path: str, max_shard_size: float, skip: frozenset[
                 weight_map.setdefault(f"/{group.path}/vars" if group.path else "/vars", []).append(file)
                 total += sum(int(getattr(array, "nbytes", 8)) for array in group.arrays.values())
     plain = {place: files[0] if len(files) == 1 else files for place, files in weight_map.items()}
-    atomic.write(path, json.dumps({"metadata": {"total_size": total}, "weight_map": plain}, indent=4).encode())
+    atomic.write(path, [json.dumps({"metadata": {"total_size": total}, "weight_map": plain}, indent=4).encode()])
 
 
 def _shards(path: str) -> list[str]:
