@@ -193,8 +193,20 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: dict[str, Any] | None = None) -> Self:
-        """Return the model that `get_config` described."""
+        """Return the model that `get_config` described.
+
+        Raises:
+            InvalidArgumentError: If the config lacks its name or layers, or a layer in it lacks its config.
+        """
+        if isinstance(config, dict) and not {"name", "layers"} <= set(config):
+            raise invalid(
+                "A Sequential model configuration must be a dictionary containing the 'name' and 'layers' keys.",
+                received=f"keys {sorted(config)}",
+            )
         layers = config["layers"] if isinstance(config, dict) else config
+        for layer in layers:
+            if isinstance(layer, dict) and "config" not in layer:
+                raise invalid("Expected a dictionary containing a 'config' key.", received=f"the layer {layer!r:.80}")
         model = cls(name=config.get("name") if isinstance(config, dict) else None)
         for layer in layers:
             model.add(
