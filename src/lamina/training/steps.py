@@ -135,11 +135,20 @@ def report_of(model: Any, names: Variables, totals: Arrays, params: Sequence[Arr
     """Return what the host reads after a dispatch: the logs, and whether loss and weights are finite."""
     with bound(names.totals, totals):
         logs = model.get_metrics_result()
+    return {"logs": logs, "finite": _finite((*jax.tree.leaves(logs.get("loss")), *params))}
+
+
+def _finite(leaves: Sequence[Array]) -> Array:
+    """Return whether arrays are finite, as far as small ones and the first rows of large ones show.
+
+    A gradient that is not finite fills whole columns of a kernel: d(kernel) = inputs^T d(outputs). What slips through
+    spoils the loss of the next step. Reading 100 MB of weights instead would cost a large net 6 % of a step.
+    """
     finite = jnp.bool_(True)
-    for leaf in (*jax.tree.leaves(logs.get("loss")), *params):
+    for leaf in leaves:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            finite &= jnp.all(jnp.isfinite(leaf))
-    return {"logs": logs, "finite": finite}
+            finite &= jnp.all(jnp.isfinite(leaf if leaf.ndim < 2 or leaf.size <= 1 << 16 else leaf[0]))
+    return finite
 
 
 def _pick(tree: Tree, i: Any) -> Tree:
