@@ -87,9 +87,8 @@ def _look_for_the_end(feed: Feed, progress: "_Epoch", epoch: int, epochs: range)
 
 def _pace(training: session.Training, callbacks: CallbackList) -> Pace:
     most = max(1, training.model.steps_per_execution) if callbacks.needs_batches else None
-    seconds = (
-        LOOKS if callbacks.needs_blocks else UNSEEN * (4 if training.donates else 1)
-    )  # each costs a large net more
+    unseen = UNSEEN * (4 if training.donates else 1)  # a dispatch costs a large net more
+    seconds = LOOKS if callbacks.needs_blocks else unseen
     return Pace(seconds, most, training.model.batch_seconds)
 
 
