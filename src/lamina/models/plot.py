@@ -83,7 +83,7 @@ def plot_model(
             show_shapes, show_dtype, show_layer_names, show_layer_activations, show_trainable, rankdir, splines
         )
         scene = boxes.draw(drawing_of(model, expand_nested), title, options)
-    atomic.write(str(path), _contents(scene, path.suffix.lower(), dpi))
+    atomic.write(str(path), [_contents(scene, path.suffix.lower(), dpi)])
     return path
 
 

@@ -144,10 +144,10 @@ def _finite(leaves: Sequence[Array]) -> Array:
     A gradient that is not finite fills whole columns of a kernel: d(kernel) = inputs^T d(outputs). What slips through
     spoils the loss of the next step. Reading 100 MB of weights instead would cost a large net 6 % of a step.
     """
-    finite = jnp.bool_(True)
+    finite: Array = jnp.asarray(True)
     for leaf in leaves:
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            finite &= jnp.all(jnp.isfinite(leaf if leaf.ndim < 2 or leaf.size <= 1 << 16 else leaf[0]))
+            finite = finite & jnp.all(jnp.isfinite(leaf if leaf.ndim < 2 or leaf.size <= 1 << 16 else leaf[0]))
     return finite
 
 
