@@ -13,9 +13,14 @@ settings.load_profile("lamina")
 
 @pytest.fixture(autouse=True)
 def _fresh_names():
-    from lamina import names
+    from lamina import names, registry
 
     names.reset()
+    kept = [(table, dict(table)) for table in (registry._custom, registry._custom_names)]
+    yield
+    for table, before in kept:  # a test may clear what another module registered
+        table.clear()
+        table.update(before)
 
 
 @pytest.fixture(autouse=True, scope="module")
