@@ -263,6 +263,19 @@ def test_a_graph_of_thousands_of_layers_is_read_without_recursion(tmp_path):
     assert len(layer._inbound_nodes) == len(copy.layers[1]._inbound_nodes) == 1500
 
 
+def test_a_model_cut_out_of_another_comes_back_with_an_input_of_its_own(tmp_path):
+    i = Input((4,))
+    middle = Dense(3)(i)
+    whole = Model(i, Dense(1)(middle))
+    cut = Model(middle, whole.output)
+    assert cut.weights == whole.layers[-1].weights
+    cut.save(tmp_path / "m.keras")
+    copy = saving.load_model(tmp_path / "m.keras")
+    h = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(copy(h), cut(h))
+    np.testing.assert_array_equal(cut(whole.layers[1](X)), whole(X))
+
+
 def test_structures_of_inputs_and_outputs_come_back(tmp_path):
     a, b = Input((4,), name="a"), Input((2,), name="b")
     model = Model({"x": a, "y": [b]}, (Dense(1)(a), {"z": Dense(2)(b)}))

@@ -84,7 +84,7 @@ class Model(Trainer, Layer):
                         received=f"{name}={tree!r} including invalid value {leaf!r} of type {type(leaf)}",
                         fix="make inputs with `Input(shape)` and outputs by calling layers on them.",
                     )
-        self._graph = Graph(inputs, outputs)
+        self._graph = _with_inputs(Graph(inputs, outputs))
         self.built = True
 
     # ---- parts
@@ -424,6 +424,23 @@ class Model(Trainer, Layer):
             for k, v in super().__getstate__().items()
             if k not in ("_programs", "_known_outputs", "_turns", "history")
         }
+
+
+def _with_inputs(graph: Graph) -> Graph:
+    """Return a graph that begins at `Input`s: where it is cut out of another, new ones stand in place of the cuts."""
+
+    def fresh(tensor: KerasTensor) -> KerasTensor:
+        history = tensor._keras_history
+        if history is None or history.operation._inbound_nodes[history.node_index].is_input:
+            return tensor
+        entry: KerasTensor = InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype, name=f"{tensor.name}CLONE").output
+        return entry
+
+    inputs = jax.tree.map(fresh, graph.inputs_struct)
+    flat = jax.tree.leaves(inputs)
+    if all(new is old for new, old in zip(flat, graph.inputs, strict=True)):
+        return graph
+    return Graph(inputs, graph.run(flat))
 
 
 def _sequential_call() -> Any:

@@ -27,13 +27,10 @@ def functional_config(graph_owner: Any) -> Config:
     for operation in graph.operations:
         uses = [node for node in operation._inbound_nodes if id(node) in own]
         numbers.update((id(node), i) for i, node in enumerate(uses))
-    cut = {id(t): t for t in graph.inputs if not _node_of(t).is_input}  # inputs that are not the output of an Input
-    places = _Places(numbers, cut)
-    layers = [_input_for(tensor, places) for tensor in cut.values()]
+    places = _Places(numbers)
+    layers = []
     for operation in graph.operations:
-        nodes = [node for node in operation._inbound_nodes if id(node) in own and not _is_cut(node, cut)]
-        if not nodes and operation not in {_node_of(t).operation for t in graph.inputs}:
-            continue
+        nodes = [node for node in operation._inbound_nodes if id(node) in own]
         layers.append(_layer_config(operation, nodes, places))
     return {
         "name": graph_owner.name,
@@ -63,46 +60,24 @@ def _node_of(tensor: KerasTensor) -> Node:
     return node
 
 
-def _is_cut(node: Node, cut: dict[int, KerasTensor]) -> bool:
-    return bool(cut) and all(id(tensor) in cut for tensor in node.output_tensors)
-
-
 class _Places:
     """Where a stand-in comes from: the layer's name, the number of the use, the number of the output."""
 
-    def __init__(self, numbers: dict[int, int], cut: dict[int, KerasTensor]) -> None:
+    def __init__(self, numbers: dict[int, int]) -> None:
         self._numbers = numbers
-        self._cut = cut
 
     def of(self, tensor: KerasTensor) -> list[Any]:
-        if id(tensor) in self._cut:
-            return [f"{tensor.name}CLONE", 0, 0]
         history = _history(tensor)
         return [history.operation.name, self._numbers[id(_node_of(tensor))], history.tensor_index]
 
     def end(self, tensor: KerasTensor) -> list[Any]:
         """Return the place of an input or output of the model, where Keras counts a functional model's uses from 1."""
         name, number, index = self.of(tensor)
-        inner = id(tensor) not in self._cut and _is_functional(_history(tensor).operation)
-        return [name, number + 1 if inner else number, index]
+        return [name, number + 1 if _is_functional(_history(tensor).operation) else number, index]
 
 
 def _is_functional(operation: Any) -> bool:
     return any(c.__name__ == "Functional" and c.__module__.startswith("lamina.") for c in type(operation).__mro__)
-
-
-def _input_for(tensor: KerasTensor, places: _Places) -> Config:
-    name = places.of(tensor)[0]
-    config = {
-        "batch_shape": list(tensor.shape),
-        "dtype": tensor.dtype,
-        "sparse": False,
-        "ragged": False,
-        "name": name,
-        "optional": False,
-    }
-    kind = {"module": "keras.layers", "class_name": "InputLayer", "config": config, "registered_name": None}
-    return {**kind, "name": name, "inbound_nodes": []}
 
 
 def _layer_config(operation: Any, nodes: list[Node], places: _Places) -> Config:
