@@ -3,6 +3,7 @@
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +14,10 @@ from lamina.ops import rows
 from lamina.ops.dispatch import Symbolic
 
 # Sizes that stand for an unknown axis. An axis of the result that follows them is unknown, too.
-_ODD, _EVEN = (83, 89), (5040, 10080)  # no size that occurs by chance; one that everything small divides
+_ODD, _EVEN = 83, 5040  # no size that occurs by chance; one that everything small divides
+_LARGER = {_ODD: 89, _EVEN: 10080}
 _MOST_TRIES = 100
+_MISFITS = (TypeError, ValueError, IndexError, ZeroDivisionError)  # what JAX raises for shapes that do not fit
 
 
 class Spec:
@@ -64,7 +67,7 @@ def output_specs(function: Callable[..., Any], args: tuple[Any, ...], kwargs: di
             owner=owner,
             fix="compute it outside the model, or give the sizes as numbers.",
         ) from error
-    except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except _MISFITS as error:
         raise invalid(f"The shapes do not fit: {error}", owner=owner) from error
 
 
@@ -127,30 +130,39 @@ def _searched(call: _Call) -> Any:
     for sizes in _candidates(call):
         try:
             first = call.traced(call.filled(sizes))
-        except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        except jax.errors.JAXTypeError:
+            raise  # whatever the sizes are
+        except _MISFITS as error:
             problem = problem or error
             continue
-        other = call.traced(call.filled([{_ODD[0]: _ODD[1], _EVEN[0]: _EVEN[1]}.get(size, size) for size in sizes]))
-        if jax.tree.structure(first) != jax.tree.structure(other):  # type: ignore[operator]
-            raise invalid(
-                f"Cannot infer argument `num` from shape {call.shapes[0]}: how many arrays come out depends on it."
-            )
-        return jax.tree.map(_merged, first, other)
+        return _compared(call, sizes, first)
     assert problem is not None
     raise problem
 
 
+def _compared(call: _Call, sizes: Sequence[int], first: Any) -> Any:
+    """Return the specs of a result; an axis that differs for other sizes of what is free is unknown."""
+    found = [first, call.traced(call.filled([_LARGER.get(size, size) for size in sizes]))]
+    with suppress(*_MISFITS):  # another axis may be cut at the unknown size, if that is small
+        found.append(call.traced(call.filled([2 if size in _LARGER else size for size in sizes])))
+    structures = [jax.tree.structure(one) for one in found]
+    if len(set(structures)) > 1:
+        problem = f"Cannot infer argument `num` from shape {call.shapes[0]}"
+        raise invalid(f"{problem}: an axis of unknown size says how many arrays come out.")
+    return jax.tree.map(_merged, *found)
+
+
 def _candidates(call: _Call) -> Iterator[Sequence[int]]:
     count = len(call.unknown)
-    yield (_ODD[0],) * count
+    yield (_ODD,) * count
     if call.function.__module__.endswith(".linalg"):
         return  # a matrix of unknown size is refused, as by Keras
-    yield (_EVEN[0],) * count
+    yield (_EVEN,) * count
     sizes = {size for leaf in call.leaves for size in rows.shape_of(leaf)} | {x for x in call.leaves if type(x) is int}
-    choices = [_ODD[0], *sorted(size for size in sizes if size is not None and size > 1)]
+    choices = [_ODD, *sorted(size for size in sizes if size is not None and size > 1)]
     yield from itertools.islice(itertools.product(choices, repeat=count), 1, _MOST_TRIES)
 
 
-def _merged(first: Any, other: Any) -> Spec:
-    pairs = zip(first.shape, other.shape, strict=True)
-    return Spec(tuple(a if a == b else None for a, b in pairs), first.dtype.name)
+def _merged(*found: Any) -> Spec:
+    sizes = zip(*[one.shape for one in found], strict=True)
+    return Spec(tuple(one[0] if len(set(one)) == 1 else None for one in sizes), found[0].dtype.name)
