@@ -189,6 +189,7 @@ def test_layers_that_hold_each_other_do_not_hang(tmp_path):
             self.dense = Dense(2)
             self.dense.owner = self
             self.me = [self, {"me": self}]
+            self.me.append(self.me)
 
         def call(self, x):
             return self.dense(x)

@@ -436,16 +436,16 @@ def _positional(args: tuple[Any, ...], shape: Any, initializer: Any, dtype: Any)
     return found["shape"], found["initializer"], found["dtype"]
 
 
-def _find(value: Any) -> Iterator[Any]:
-    """Yield the parts of a layer inside a value: itself, or those in a list, tuple, set or dict."""
+def _find(value: Any, above: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """Yield the parts of a layer inside a value: itself, or those in a list, tuple, set or dict.
+
+    A container that holds itself, directly or through the containers `above` it, is not entered again.
+    """
     if isinstance(value, Variable | Parts | Metric | SeedGenerator):
         yield value
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from _find(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _find(item)
+    elif isinstance(value, list | tuple | set | dict) and not any(value is container for container in above):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _find(item, (*above, value))
 
 
 def _check_values(variables: list[Variable], arrays: list[Any]) -> None:
