@@ -12,7 +12,7 @@ _MIXED = {"mixed_float16": ("float16", "float32"), "mixed_bfloat16": ("bfloat16"
 _default: "list[DTypePolicy]" = []
 
 
-@registry.export("dtype_policies", module="keras")
+@registry.export("dtype_policies", "FloatDTypePolicy", module="keras")
 class DTypePolicy(Configurable):
     """The pair of types of a layer: `compute_dtype` and `variable_dtype`.
 
@@ -63,6 +63,9 @@ class DTypePolicy(Configurable):
         return {"name": self.name}
 
 
+FloatDTypePolicy = DTypePolicy
+
+
 def dtype_policy() -> DTypePolicy:
     """Return the policy of layers that name none: float32 unless set otherwise."""
     from lamina import config
@@ -71,7 +74,17 @@ def dtype_policy() -> DTypePolicy:
 
 
 def set_dtype_policy(policy: Any) -> None:
-    """Set the policy of layers that name none."""
+    """Set the policy of layers that name none.
+
+    Raises:
+        InvalidArgumentError: If it is neither a name nor a policy.
+    """
+    if not isinstance(policy, str | DTypePolicy):
+        raise invalid(
+            "Invalid `policy` argument. Expected the string name of a policy (such as 'mixed_float16') or a "
+            "`DTypePolicy` instance.",
+            received=f"policy={policy!r} (of type {type(policy)})",
+        )
     _default[:] = [get(policy)]
 
 

@@ -318,10 +318,11 @@ class Graph:
         for node in self.nodes:
             if all(id(tensor) in known for tensor in node.input_tensors) and not node.is_input:
                 known.update(id(tensor) for tensor in node.output_tensors)
-        for i, tensor in enumerate(self.outputs):
+        for path, tensor in jax.tree_util.tree_leaves_with_path(self.outputs_struct):
             if id(tensor) not in known:
+                where = jax.tree_util.keystr(path, simple=True, separator="/")
                 raise invalid(
-                    f"Output with path `{i}` is not connected to `inputs`.",
+                    f"Output with path `{where}` is not connected to `inputs`.",
                     received=repr(tensor),
                     fix="pass every `Input` that the output depends on as `inputs`.",
                 )

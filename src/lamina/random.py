@@ -85,7 +85,8 @@ def global_generator() -> SeedGenerator:
     if isinstance(jnp.zeros(()), jax.core.Tracer):  # an array made here is traced: so are we
         raise InvalidArgumentError(
             message(
-                "A random draw without a seed inside a compiled step would give the same numbers for ever.",
+                "A random draw without a seed inside a compiled step would give the same numbers for ever. When "
+                "tracing a JAX function, you should only use seeded random ops.",
                 fix="make a `SeedGenerator` in `__init__`, set it as an attribute of your layer, pass it as `seed`.",
             )
         )

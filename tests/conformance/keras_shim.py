@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 from tests.conformance.files import keras_folder
-from tests.conformance.stand_ins import conftest
+from tests.conformance.stand_ins import attributes, conftest
 
 TARGET = "lamina"
 FOLDER = keras_folder()
@@ -234,6 +234,7 @@ def install() -> None:
 
     config.set_strict(False)
     _trust_tests()
+    attributes.install()
 
 
 install()
@@ -260,6 +261,8 @@ def pytest_runtest_makereport(item: Any) -> Iterator[None]:
         crash = getattr(report.longrepr, "reprcrash", None)
         absent = _ABSENT.match(crash.message if crash is not None else "")
         name = _touched[0] if _touched else ".".join(absent.groups()) if absent else None
+        if "sparse" in item.name:
+            name = "sparse tensors"
         if name is not None:
             report.outcome = "skipped"
             report.longrepr = (str(item.path), 0, f"Skipped: missing {name}")

@@ -85,3 +85,22 @@ def test_a_metric_of_the_users_says_itself_how_it_starts_anew():
 
     history = compiled(metrics=[Seen(name="seen")]).fit(X, Y, batch_size=4, epochs=3, verbose=0).history
     assert history["seen"] == [2.0, 4.0, 6.0]
+
+
+def test_the_state_tree_has_every_variable_and_is_taken_back_whole_or_not_at_all():
+    model, other = compiled(metrics=["mae"]), compiled(metrics=["mae"])
+    for one in (model, other):
+        one.build((None, 4))
+    other.fit(X, Y, verbose=0)
+    model.fit(X, Y, verbose=0)
+    model.fit(X, Y, verbose=0)
+    tree = model.get_state_tree(value_format="numpy_array")
+    assert set(tree["trainable_variables"]["sequential"]["dense"]) == {"kernel", "bias"}
+    renamed = {"trainable_variables": {"sequential_1": {"dense_1": tree["trainable_variables"]["sequential"]["dense"]}}}
+    other.set_state_tree(renamed)
+    np.testing.assert_array_equal(other.get_weights()[0], model.get_weights()[0])
+    before = other.get_weights()
+    renamed["optimizer_variables"] = {"adam": {"iteration": 3}}
+    with pytest.raises(lamina.errors.InvalidArgumentError, match="no variable 'adam/iteration'"):
+        other.set_state_tree(renamed)
+    np.testing.assert_array_equal(other.get_weights()[0], before[0])

@@ -1,5 +1,6 @@
 """Callbacks: what may look in on training, stop it, save it and report on it."""
 
+from lamina.callbacks.averaging import SwapEMAWeights
 from lamina.callbacks.base import Callback
 from lamina.callbacks.callback_list import CallbackList
 from lamina.callbacks.checkpoint import BackupAndRestore, ModelCheckpoint
@@ -7,6 +8,7 @@ from lamina.callbacks.history import History
 from lamina.callbacks.logging import CSVLogger, LambdaCallback
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.callbacks.progress import ProgbarLogger
+from lamina.callbacks.remote import RemoteMonitor
 from lamina.callbacks.schedules import LearningRateScheduler, ReduceLROnPlateau
 from lamina.callbacks.stopping import EarlyStopping, TerminateOnNaN
 
@@ -23,5 +25,7 @@ __all__ = [
     "MonitorCallback",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "SwapEMAWeights",
     "TerminateOnNaN",
 ]

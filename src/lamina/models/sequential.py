@@ -1,5 +1,6 @@
 """Models that are a chain of layers."""
 
+import inspect
 from typing import Any, Self
 
 from lamina import names, registry, serialization
@@ -91,7 +92,9 @@ class Sequential(Model):
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        raise AttributeError("`Sequential.layers` attribute is reserved and should not be used. Use `add` and `pop`.")
+        raise AttributeError(
+            "`Sequential.layers` attribute is reserved and should not be used. Use `add()` and `pop()`."
+        )
 
     def _sublayers(self) -> list[Any]:
         found: dict[int, Any] = {id(layer): layer for layer in self.layers}
@@ -113,7 +116,9 @@ class Sequential(Model):
                 f"Sequential model {self.name} cannot be built because it has no layers.",
                 fix="call `model.add(layer)`.",
             )
-        if input_shape is None or not isinstance(input_shape, tuple):
+        if isinstance(input_shape, dict | list):
+            return  # a first layer that takes several inputs: built at the first call, layer by layer
+        if not isinstance(input_shape, tuple):
             if isinstance(self._chain[0], InputLayer):
                 input_shape = self._chain[0].batch_shape
             else:
@@ -161,7 +166,11 @@ class Sequential(Model):
     def _chain_up(self, entry: InputLayer) -> None:
         x = entry.output
         for layer in self.layers:
-            x = layer(x)
+            _check_call(layer)
+            try:
+                x = layer(x)
+            except NotImplementedError:
+                return  # a layer that cannot tell its output's shape: the chain is run as it stands
         self._graph = Graph(entry.output, x)
         self.programs.clear()
 
@@ -219,3 +228,16 @@ class Sequential(Model):
         if isinstance(config, dict) and config.get("trainable") is False:
             model.trainable = False
         return model
+
+
+def _check_call(layer: Layer) -> None:
+    """Raise `InvalidArgumentError` if a layer needs more than the output of the one before."""
+    needed = [p for p in inspect.signature(layer.call).parameters.values() if p.default is p.empty]
+    needed = [p for p in needed if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(needed) > 1:
+        raise invalid(
+            "Layers added to a Sequential model can only have a single positional argument, the input tensor.",
+            owner=f"{type(layer).__name__} layer `{layer.name}`",
+            received=f"call({', '.join(p.name for p in needed)})",
+            fix="give the others defaults, or build the model with `Model(inputs, outputs)`.",
+        )

@@ -11,13 +11,14 @@ from lamina.errors import NotCompiledError, invalid, message
 from lamina.metrics import Mean, Metric
 from lamina.models import stepping
 from lamina.models.batches import OnBatch
+from lamina.models.state import HasStateTree
 from lamina.training import checks, loop, prediction, session
 from lamina.training.compiled import CompiledLoss, CompiledMetrics, check_names
 from lamina.training.turns import Turns, alone
 from lamina.variables import Variable
 
 
-class Trainer(OnBatch):
+class Trainer(OnBatch, HasStateTree):
     """The half of a model that trains. `Model` inherits it."""
 
     name: str

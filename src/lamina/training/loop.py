@@ -37,6 +37,7 @@ def fit(
         _epochs(training, feed, epochs, callbacks, validate, validate_at)
     except BaseException:
         training.settle()  # whatever ends it, no dispatch under way may leave weights that are not finite
+        training.finalize()
         raise
 
 
@@ -73,6 +74,7 @@ def _epochs(
         waiting()
     if pace.per_batch is not None:
         model.batch_seconds = pace.per_batch
+    training.finalize()
     callbacks.on_train_end(progress.logs if progress is not None else {})
 
 

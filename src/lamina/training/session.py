@@ -139,6 +139,12 @@ class Training:
         for ticket in list(self._open):
             self.finish(ticket)
 
+    def finalize(self) -> None:
+        """Let the optimizer put its moving averages, if it keeps any, in place of the weights: the end of fit."""
+        finalize = getattr(self.model.optimizer, "finalize_variable_values", None)
+        if finalize is not None and self._serial:
+            finalize(self.names.params)
+
     def _write(self, state: Any) -> None:
         for group, arrays in zip(self.names, state, strict=True):
             store(group, arrays)

