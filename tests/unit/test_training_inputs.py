@@ -322,6 +322,71 @@ def test_outputs_that_are_a_dict_take_targets_by_key():
     assert {key: value.shape for key, value in model.predict(X, verbose=0).items()} == {"a": (64, 3), "b": (64, 1)}
 
 
+@pytest.mark.parametrize(
+    ("losses", "y"),
+    [
+        pytest.param(["mse", None, None], ONE_HOT, id="the array of the only one"),
+        pytest.param([None, "mse", "mse"], [ONE_HOT, ONE_HOT], id="a list of two"),
+        pytest.param([None, "mse", "mse"], [None, ONE_HOT, ONE_HOT], id="None in its place"),
+        pytest.param([None, "mse", "mse"], {"second": ONE_HOT, "third": ONE_HOT}, id="a dict"),
+    ],
+)
+def test_outputs_without_a_loss_need_no_target(losses, y):
+    inputs = layers.Input((4,))
+    model = models.Model(inputs, [layers.Dense(3, name=name)(inputs) for name in ("first", "second", "third")])
+    model.compile("sgd", losses)
+    before = model.get_weights()
+    model.fit(X, y, verbose=0)
+    changed = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert changed == [loss is not None for loss in losses for _ in range(2)]
+
+
+NESTED = {"a": {"c": ONE_HOT, "d": Y}, "b": (ONE_HOT, Y)}
+
+
+def nested(loss):
+    inputs = layers.Input((4,))
+    outputs = {
+        "a": {"c": layers.Dense(3, name="c")(inputs), "d": layers.Dense(1, name="d")(inputs)},
+        "b": (layers.Dense(3, name="e")(inputs), layers.Dense(1, name="f")(inputs)),
+    }
+    model = models.Model(inputs, outputs)
+    model.compile("sgd", loss)
+    return model
+
+
+def test_losses_and_targets_may_be_nested_as_the_outputs_are():
+    model = nested({"a": {"d": "mse"}, "b": ["mae", None]})
+    before = model.get_weights()
+    logs = model.fit(X, NESTED, verbose=0).history
+    assert set(logs) == {"loss", "d_loss", "e_loss"}
+    changed = [not np.array_equal(a, b) for a, b in zip(before[::2], model.get_weights()[::2], strict=True)]
+    assert dict(zip([v.path.split("/")[-2] for v in model.weights[::2]], changed, strict=True)) == {
+        "c": False, "d": True, "e": True, "f": False,
+    }  # fmt: skip
+    assert model.predict(X, verbose=0)["a"]["c"].shape == (64, 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y", "words"),
+    [
+        pytest.param({"a": {"x": "mse"}}, NESTED, r"`loss`\['a'\]\['x'\] can't be found in the model's output", id="a slip"),
+        pytest.param({"b": {"e": "mse"}}, NESTED, r"`loss`\['b'\] can't be found(?s:.)*a dict where the output is a tuple",
+                     id="another structure"),
+        pytest.param("mse", {**NESTED, "b": (ONE_HOT,)}, r"`y`\['b'\] can't be found", id="a target too few"),
+        pytest.param("mse", [ONE_HOT, Y], "different structures(?s:.)*2 entries", id="a list of two for four"),
+    ],
+)  # fmt: skip
+def test_what_is_not_built_like_the_outputs_is_named(loss, y, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        nested(loss).fit(X, y, verbose=0)
+
+
+def test_a_metric_is_no_loss():
+    with pytest.raises(InvalidArgumentError, match=r"(?s)A metric goes on.*`losses`"):
+        model_of(loss=lamina.metrics.MeanSquaredError()).fit(X, Y, verbose=0)
+
+
 def test_a_subclassed_model_takes_the_structure_that_its_call_takes():
     class Summing(models.Model):
         def __init__(self):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from lamina._types import Array, Arrays, Tree
 from lamina.layers.context import CallContext, calling
 from lamina.metrics import Mean
+from lamina.training.compiled import targets_of
 from lamina.training.outputs import leaves
 from lamina.training.stream import unpack
 from lamina.variables import bound, values
@@ -17,7 +18,7 @@ from lamina.variables import bound, values
 def aligned(model: Any, y: Tree, weight: Tree) -> tuple[list[Any], list[Any]]:
     """Return targets and sample weights, one entry for each output of the model."""
     outputs = model.outputs_of_step
-    targets = outputs.align(y, "`y`")
+    targets = targets_of(model._compile_loss, outputs, y)
     if weight is None or outputs.single:
         return targets, outputs.align(weight, "`sample_weight`")
     if not isinstance(weight, list | tuple | dict):
@@ -181,7 +182,7 @@ def prepare(model: Any, y: Tree, y_pred: Tree, weight: Tree) -> None:
     from lamina.training.outputs import Outputs
 
     model.outputs_of_step = outputs = Outputs(y_pred, model.names_of_outputs())
-    targets = outputs.align(y, "`y`") if y is not None else [None] * outputs.count
+    targets = targets_of(model._compile_loss, outputs, y)
     for part in needed:
         part.build(outputs, targets)
 

@@ -116,6 +116,12 @@ class CompiledLoss:
         self.trackers = [Mean(name=f"{term.name}_loss") for term in terms] if len(terms) > 1 else []
         self.built = True
 
+    def wanted(self, outputs: Outputs) -> list[int]:
+        """Return the numbers of the outputs that have a loss, and so must have a target."""
+        return [
+            index for index, loss in enumerate(self._spread(outputs)[0]) if any(o is not None for o in leaves(loss))
+        ]
+
     def need(self, targets: Sequence[Any], name: str) -> None:
         """Raise `InvalidArgumentError` if an output that has a loss has no target in `name`."""
         for term in self.terms:
@@ -136,6 +142,12 @@ class CompiledLoss:
             return losses, [self.loss_weights] * outputs.count
         if outputs.single and not isinstance(self.loss_weights, dict):
             return losses, [list(leaves(self.loss_weights))]
+        weights = self.loss_weights
+        if isinstance(weights, list | tuple) and outputs.count not in (len(weights), len(leaves(weights))):
+            raise invalid(
+                f"`loss_weights` must match the number of losses, got {outputs.count} losses and {len(weights)} weights.",
+                received=f"loss_weights={weights!r}",
+            )
         return losses, outputs.align(self.loss_weights, "`loss_weights`")
 
     def _pairs(self, outputs: Outputs, losses: list[Any], weights: list[Any]) -> tuple[list[int], list[Any], list[Any]]:
@@ -179,6 +191,11 @@ class CompiledLoss:
         )
 
 
+def targets_of(loss: CompiledLoss | None, outputs: Outputs, y: Tree, name: str = "`y`") -> list[Any]:
+    """Return the targets, one entry for each output; if only some have a loss, the others need not have a target."""
+    return outputs.align(y, name, None if loss is None else loss.wanted(outputs))
+
+
 def _no_target(what: str, outputs: Outputs, index: int, name: str) -> InvalidArgumentError:
     return invalid(
         f"There is a {what} for {outputs.label(index)}, but no target.",
@@ -190,14 +207,20 @@ def _no_target(what: str, outputs: Outputs, index: int, name: str) -> InvalidArg
 
 def _check_values(loss: Loss, target: Any, prediction: Any) -> None:
     """Raise `InvalidArgumentError` if a loss of the user's gives nothing, or values that belong to no row."""
-    if registry.home(getattr(loss, "fn", type(loss))) is not None or not _is_maskable(loss):
+    if isinstance(getattr(loss, "fn", None), Metric) and config.strict():
+        raise invalid(
+            "A metric goes on from batch to batch, so it cannot be a loss.",
+            received=f"the metric `{loss.name}` as a loss",
+            fix="use the loss of that name, from `losses`.",
+        )
+    if not config.strict() or registry.home(getattr(loss, "fn", type(loss))) is not None or not _is_maskable(loss):
         return
     y_true, y_pred = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (target, prediction))
     found = jax.eval_shape(lambda t, p: loss.call(loss._targets(t), to_arrays(p, loss.dtype)), y_true, y_pred)
     if not hasattr(found, "shape"):
         raise _no_values(loss.name, found)
     shape, wanted = tuple(found.shape), tuple(prediction.shape)
-    if shape[:1] == wanted[:1] or math.prod(shape) == 1 or shape == wanted[1:] or not config.strict():
+    if shape[:1] == wanted[:1] or math.prod(shape) == 1 or shape == wanted[1:]:
         return
     raise invalid(
         f"The loss `{loss.name}` must return one value for each row, shape ({wanted[0]},) for a batch of {wanted[0]}, "
@@ -323,7 +346,7 @@ def _lists(given: Any, outputs: Outputs, argument: str) -> list[list[Any]]:
     if outputs.single:
         return [[entry for entry in leaves(given) if entry is not None]]
     if isinstance(given, dict):
-        found = outputs._by_name(given, f"`{argument}`")
+        found = outputs.align(given, f"`{argument}`")
     elif len(given) == outputs.count:
         found = list(given)
     else:

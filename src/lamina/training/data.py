@@ -11,6 +11,7 @@ from lamina._types import Numpy, Tree
 from lamina.errors import InvalidArgumentError, invalid, warn
 from lamina.layers.base import building
 from lamina.training import arrays, checks, stream
+from lamina.training.compiled import targets_of
 from lamina.training.dataset import Batches
 from lamina.training.feed import ArrayFeed, Feed
 from lamina.training.outputs import Outputs
@@ -229,7 +230,7 @@ class Data:
         x, y, _ = batch
         outputs = Outputs(model.output_specs(x), model.names_of_outputs())
         model.outputs_of_step = outputs
-        targets = outputs.align(y, f"`{self._label('y')}`") if y is not None else [None] * outputs.count
+        targets = self._targets(outputs, y)
         fresh = False
         with building:
             for part, own in ((model._compile_loss, "compute_loss"), (model._compile_metrics, "compute_metrics")):
@@ -240,6 +241,9 @@ class Data:
                     fresh = True
         return outputs, fresh
 
+    def _targets(self, outputs: Outputs, y: Tree) -> list[Any]:
+        return targets_of(self.model._compile_loss, outputs, y, f"`{self._label('y')}`")
+
     def _check(self, outputs: Outputs, y: Tree, weight: Tree, name: str) -> None:
         model = self.model
         names = [
@@ -247,7 +251,7 @@ class Data:
             for i in range(outputs.count)
         ]
         if not self._own_step:
-            targets = outputs.align(y, f"`{self._label(name)}`")
+            targets = self._targets(outputs, y)
             for part in (model._compile_loss, model._compile_metrics):
                 if part is not None and part.built:
                     part.need(targets, self._label(name))
@@ -286,7 +290,7 @@ class Data:
             model.has_own_step(s) for s in ("train_step", "test_step", "compute_loss", "compute_metrics")
         ):
             return False
-        targets = outputs.align(batch[1], "`y`") if batch[1] is not None else [None] * outputs.count
+        targets = self._targets(outputs, batch[1])
         concrete = Outputs(model.concrete_outputs(batch[0]), outputs.names)
         for part in (model._compile_loss, model._compile_metrics):
             if part is not None:

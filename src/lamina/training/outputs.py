@@ -1,6 +1,6 @@
 """The outputs of a model by position and by name: what belongs to which in targets, weights, losses and metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -30,44 +30,78 @@ class Outputs:
     def __init__(self, y_pred: Tree, names: Sequence[str] | None = None) -> None:
         self.specs = leaves(y_pred)
         self.count = len(self.specs)
-        self.names: list[str] | None = list(names) if names and len(names) == self.count else None
-        self.keys: list[str] | None = None
-        if isinstance(y_pred, dict) and len(y_pred) == self.count:
-            self.keys = sorted(y_pred)  # the order of the leaves
-            if self.names is None or set(self.names) != set(self.keys):
-                self.names = self.keys
-            else:
-                self.names = self.keys
         self.single = self.count == 1
+        self.names: list[str] | None = list(names) if names and len(names) == self.count else None
+        structure = jax.tree.structure(y_pred, is_leaf=lambda x: x is None)
+        self._places: Tree = jax.tree.unflatten(structure, range(self.count))  # each output's number in its place
+        if isinstance(y_pred, dict) and len(y_pred) == self.count:
+            self.names = sorted(y_pred)  # the order of the leaves
 
     def label(self, index: int) -> str:
         """Return the name of an output, for messages."""
         return f"output `{self.names[index]}`" if self.names else f"output {index}"
 
-    def align(self, tree: Any, what: str, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:
+    def align(self, tree: Any, what: str, wanted: Sequence[int] | None = None) -> list[Any]:
         """Return one entry of `tree` for each output; None where it has none.
 
         Args:
-            tree: A list or tuple in the order of the outputs, or a dict by name; for one output, the entry itself.
+            tree: The structure of the outputs, or a list in their order, or a dict by name; for one output, the entry.
             what: What to call it in an error, e.g. "`y`".
-            is_leaf: Whether a value is an entry rather than a structure.
+            wanted: Outputs that may be the only ones with an entry, in their order.
 
         Raises:
             InvalidArgumentError: If entries are missing, too many, or for outputs that do not exist.
         """
         if tree is None:
             return [None] * self.count
-        if isinstance(tree, dict) and (is_leaf is None or not is_leaf(tree)):
-            return self._by_name(tree, what)
-        found = jax.tree.leaves(tree, is_leaf=lambda x: x is None or (is_leaf is not None and is_leaf(x)))
+        if isinstance(tree, dict):
+            places = self._places
+            nested = isinstance(places, dict) and any(is_nested(place) for place in places.values())
+            return self._by_place(tree, what) if nested and set(tree) & set(places) else self._by_name(tree, what)
+        found = leaves(tree)
         if len(found) == self.count:
             return found
+        if isinstance(tree, list | tuple) and isinstance(self._places, list | tuple) and len(tree) == len(self._places):
+            return self._by_place(tree, what)
+        if wanted is not None and len(found) == len(wanted):
+            entries = dict(zip(wanted, found, strict=True))
+            return [entries.get(i) for i in range(self.count)]
         names = f" ({', '.join(self.names)})" if self.names else ""
         raise invalid(
-            f"{what} must have one entry for each of the model's {self.count} outputs{names}.",
+            f"{what} and y_pred have different structures. There must be one entry for each of the model's "
+            f"{self.count} outputs{names}.",
             received=f"{len(found)} entries",
             fix=f"pass a list of {self.count}, or a dict by output name." if self.count > 1 else "pass one array.",
         )
+
+    def _by_place(self, tree: Any, what: str) -> list[Any]:
+        """Return the entries of a tree that is built like the outputs; a part of it may be missing."""
+        found: list[Any] = [None] * self.count
+
+        def put(place: Any, entry: Any, path: str) -> None:
+            if isinstance(place, int):
+                found[place] = entry
+            elif isinstance(place, dict) and isinstance(entry, dict):
+                for key, value in entry.items():
+                    if key not in place:
+                        raise invalid(
+                            f"{path}[{key!r}] can't be found in the model's output.",
+                            received=f"keys {list(entry)}",
+                            fix=did_you_mean(str(key), map(str, place)),
+                        )
+                    put(place[key], value, f"{path}[{key!r}]")
+            elif isinstance(place, list | tuple) and isinstance(entry, list | tuple) and len(place) == len(entry):
+                for number, (inner, value) in enumerate(zip(place, entry, strict=True)):
+                    put(inner, value, f"{path}[{number}]")
+            elif entry is not None:
+                raise invalid(
+                    f"{path} can't be found in the model's output: the structures differ.",
+                    received=f"a {type(entry).__name__} where the output is a {type(place).__name__}",
+                    fix="give it the structure of the model's outputs.",
+                )
+
+        put(self._places, tree, what)
+        return found
 
     def _by_name(self, tree: dict[str, Any], what: str) -> list[Any]:
         names = self.names
