@@ -145,7 +145,8 @@ class CompiledLoss:
         weights = self.loss_weights
         if isinstance(weights, list | tuple) and outputs.count not in (len(weights), len(leaves(weights))):
             raise invalid(
-                f"`loss_weights` must match the number of losses, got {outputs.count} losses and {len(weights)} weights.",
+                "`loss_weights` must match the number of losses, "
+                f"got {outputs.count} losses and {len(weights)} weights.",
                 received=f"loss_weights={weights!r}",
             )
         return losses, outputs.align(self.loss_weights, "`loss_weights`")
