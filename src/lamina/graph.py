@@ -35,7 +35,10 @@ def standardize_shape(shape: Any) -> Shape:
         if hasattr(shape, "__iter__"):
             shape = tuple(shape)
         else:
-            raise invalid(f"Cannot convert {shape!r} to a shape.", fix="pass a tuple of whole numbers and None.")
+            problem = f"Cannot convert '{shape}' to a shape."
+            if shape is None:
+                problem = "Undefined shapes are not supported."
+            raise invalid(problem, received=repr(shape), fix="pass a tuple of whole numbers and None.")
     sizes: list[int | None] = []
     for size in shape:
         if size is None:
@@ -134,7 +137,12 @@ class KerasTensor(Symbolic):
         raise TypeError("A symbolic KerasTensor cannot be cast to an int: it holds no numbers yet.")
 
     def __iter__(self) -> Any:
-        raise TypeError("Iterating over a symbolic KerasTensor is not supported.")
+        raise NotImplementedError("Iterating over a symbolic KerasTensor is not supported.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("shape", "dtype"):
+            raise AttributeError(f"The `{name}` attribute of KerasTensor is immutable. One should create a new one.")
+        object.__setattr__(self, name, value)
 
     def __getitem__(self, key: Any) -> Any:
         return arithmetic.get_item(self, key)

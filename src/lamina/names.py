@@ -1,9 +1,7 @@
 """Names of layers and paths of variables: counters that make names unique, and the scope that a path grows in."""
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any
 
 from lamina.errors import invalid
@@ -39,17 +37,34 @@ def check(name: Any, owner: str) -> str:
     return name
 
 
-@contextmanager
-def name_scope(name: str, caller: object | None = None) -> Iterator[None]:
-    """Let the paths of variables made inside the block begin with `name`. A caller does not nest in itself."""
-    stack = _scope.get()
-    entry = (name, id(caller) if caller is not None else 0)
-    token = None if caller is not None and stack and stack[-1] == entry else _scope.set((*stack, entry))
-    try:
-        yield
-    finally:
-        if token is not None:
-            _scope.reset(token)
+class name_scope:  # noqa: N801 - Keras's name
+    """Lets the paths of variables made inside the block begin with `name`. A caller does not nest in itself.
+
+    Args:
+        name: A name without a slash.
+        caller: What opens the scope, or None.
+
+    Raises:
+        InvalidArgumentError: If the name is no string or has a slash.
+    """
+
+    __slots__ = ("_entry", "_token", "name")
+
+    def __init__(self, name: str, caller: object | None = None) -> None:
+        self.name = check(name, "name_scope")
+        self._entry = (name, id(caller) if caller is not None else 0)
+        self._token: Token[tuple[tuple[str, int], ...]] | None = None
+
+    def __enter__(self) -> "name_scope":
+        stack = _scope.get()
+        if not self._entry[1] or not stack or stack[-1] != self._entry:
+            self._token = _scope.set((*stack, self._entry))
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._token is not None:
+            _scope.reset(self._token)
+            self._token = None
 
 
 def current_path() -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from lamina import config, names, registry
 from lamina._types import Array, Config
 from lamina.errors import InvalidArgumentError, invalid, message
-from lamina.variables import Variable
+from lamina.variables import Variable, is_float, standardize_dtype
 
 _global: "list[SeedGenerator]" = []
 
@@ -125,8 +125,19 @@ def normal(
 def uniform(
     shape: Sequence[int], minval: float = 0.0, maxval: float = 1.0, dtype: str | None = None, seed: Any = None
 ) -> Array:
-    """Draw uniformly from [minval, maxval)."""
-    return jax.random.uniform(draw_key(seed), tuple(shape), dtype or config.floatx(), minval, maxval)
+    """Draw uniformly from [minval, maxval).
+
+    Raises:
+        InvalidArgumentError: If `dtype` is no float type.
+    """
+    name = standardize_dtype(dtype)
+    if not is_float(name):
+        raise invalid(
+            "`keras.random.uniform` requires a floating point `dtype`.",
+            received=f"dtype={dtype!r}",
+            fix="draw integers with `randint`.",
+        )
+    return jax.random.uniform(draw_key(seed), tuple(shape), name, minval, maxval)
 
 
 def truncated_normal(
@@ -138,13 +149,33 @@ def truncated_normal(
 
 
 def randint(shape: Sequence[int], minval: int, maxval: int, dtype: str = "int32", seed: Any = None) -> Array:
-    """Draw integers from [minval, maxval)."""
-    return jax.random.randint(draw_key(seed), tuple(shape), minval, maxval, dtype)
+    """Draw integers from [minval, maxval).
+
+    Raises:
+        InvalidArgumentError: If `dtype` is no integer type.
+    """
+    name = standardize_dtype(dtype)
+    if "int" not in name:
+        raise invalid(
+            "`keras.random.randint` requires an integer `dtype`.",
+            received=f"dtype={dtype!r}",
+            fix="draw floats with `uniform`.",
+        )
+    return jax.random.randint(draw_key(seed), tuple(shape), minval, maxval, name)
 
 
 def categorical(logits: Array, num_samples: int, dtype: str = "int32", seed: Any = None) -> Array:
-    """Draw class numbers. Shapes: logits `(batch, classes)`, result `(batch, num_samples)`."""
-    shape = (logits.shape[0], num_samples, *logits.shape[2:])
+    """Draw class numbers. Shapes: logits `(batch, classes)`, result `(batch, num_samples)`.
+
+    Raises:
+        InvalidArgumentError: If the logits have not two axes.
+    """
+    logits = jnp.asarray(logits)
+    if logits.ndim != 2:
+        raise invalid(
+            "`logits` should be a 2-D tensor with shape [batch_size, num_classes].", received=f"{logits.shape}"
+        )
+    shape = (logits.shape[0], num_samples)
     return jax.random.categorical(draw_key(seed), logits[..., None], axis=1, shape=shape).astype(dtype)
 
 

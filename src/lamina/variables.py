@@ -282,8 +282,8 @@ class Variable:
     def __repr__(self) -> str:
         frame = _frame.get()
         array = self._array if frame is None else frame.arrays.get(self, self._array)
-        value = "<traced>" if isinstance(array, jax.core.Tracer) else np.array2string(np.asarray(array), separator=", ")
-        return f"<Variable '{self.name}' path={self.path}, shape={self.shape}, dtype={self._dtype}, value={value}>"
+        value = "<traced>" if isinstance(array, jax.core.Tracer) else np.asarray(array)
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self._dtype}, value={value}>"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.array(self.value, dtype=dtype)
@@ -374,17 +374,23 @@ for _name in [
     "le",
     "gt",
     "ge",
-    "and",
-    "rand",
-    "or",
-    "ror",
-    "xor",
-    "rxor",
     "lshift",
     "rshift",
     "round",
 ]:
     setattr(Variable, f"__{_name}__", _delegate(f"__{_name}__"))
+
+
+def _logical(function: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Variable, other: Any) -> Any:
+        return function(self.value, jnp.asarray(other))
+
+    return method
+
+
+for _name, _function in (("and", jnp.logical_and), ("or", jnp.logical_or), ("xor", jnp.logical_xor)):  # as in Keras
+    setattr(Variable, f"__{_name}__", _logical(_function))
+    setattr(Variable, f"__r{_name}__", _logical(_function))
 
 
 def to_array(value: Any, dtype: str | None = None) -> Array:

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 
 from tests.conformance import tables
 from tests.conformance.files import NAMED, chosen
@@ -90,8 +91,8 @@ def report(rows: list[Row], seconds: float) -> None:
         print(tables.sum_of([row for row in rows if row.name not in NAMED], "the other files"))
     print(tables.sum_of(rows, f"sum of {len(rows)} files, {seconds:.0f} s"))
     for row in rows:
-        for case, reason in row.differs.items():
-            print(f"differs: {row.name}: {case}: {reason}")
+        for reason, count in Counter(row.differs.values()).items():
+            print(f"differs: {row.name}, {count} case{'s' if count > 1 else ''}: {reason}")
     missing = tables.names_missing(rows)
     if missing:
         print("\nmissing names, by the cases that each blocks:")

@@ -149,6 +149,9 @@ def test_shapes_of_stand_ins_have_none_for_what_is_not_known():
         (lambda x: ops.while_loop(lambda v: ops.all(v < 3), lambda v: v + 1, x), (None, 4)),
         (lambda x: ops.take(ops.ones((10, 8)), ops.cast(x, "int32"), axis=0), (None, 4, 8)),
         (lambda x: ops.get_item(x, (Ellipsis, None)), (None, 4, 1)),
+        (lambda x: x[1], (4,)),
+        (lambda x: x[100, 1:], (3,)),
+        (lambda x: ops.repeat(x, [1, 2, 1, 0], axis=1), (None, 4)),
     ],
 )
 def test_shapes_that_depend_on_an_unknown_axis_are_found(call, shape):
@@ -442,6 +445,10 @@ def test_a_result_of_sparsemax_adds_up_to_one():
         (lambda: ops.scan(lambda c, x: (c, x), 0, X, unroll=0), InvalidArgumentError, "`unroll`"),
         (lambda: ops.select([], []), InvalidArgumentError, "must not be empty"),
         (lambda: ops.cdist(X, Y[:, :2]), InvalidArgumentError, "must match"),
+        (lambda: ops.get_item(X, (slice(None), 17)), InvalidArgumentError, "index 17 is out of bounds for axis 1"),
+        (lambda: ops.get_item(Z, (Ellipsis, -5)), InvalidArgumentError, "index -5 is out of bounds for axis 2"),
+        (lambda: ops.split(X, 2, axis=10), InvalidArgumentError, "axis 10 is out of bounds"),
+        (lambda: ops.swapaxes(X, 0, 5), InvalidArgumentError, "axis 5 is out of bounds"),
         (lambda: ops.unstack(X, axis=10), InvalidArgumentError, "axis 10 is out of bounds"),
         (lambda: ops.diagonal(X, axis1=1, axis2=-1), InvalidArgumentError, "cannot be the same"),
         (lambda: ops.rot90(X, axes=(0, 0)), InvalidArgumentError, "Invalid axes"),

@@ -14,7 +14,7 @@ from lamina.graph import FunctionOperation, Graph, KerasTensor
 from lamina.layers import InputLayer, signatures
 from lamina.layers.base import Layer
 from lamina.layers.context import CallContext, calling, set_mask
-from lamina.models import optimizing, stepping
+from lamina.models import optimizing, stepping, structures
 from lamina.models.trainer import Trainer
 from lamina.ops import rows
 from lamina.training import checks
@@ -72,6 +72,8 @@ class Model(Trainer, Layer):
         inputs, outputs = given.pop("inputs"), given.pop("outputs")
         super().__init__(**given)
         self._connect(inputs, outputs)
+        if "trainable" in given:
+            self.trainable = given["trainable"]  # of its layers too
 
     def _connect(self, inputs: Tree, outputs: Tree) -> None:
         """Make the model the graph between `inputs` and `outputs`."""
@@ -106,6 +108,11 @@ class Model(Trainer, Layer):
     @layers.setter
     def layers(self, value: Any) -> None:
         raise AttributeError("`Model.layers` attribute is reserved and should not be used. Please use another name.")
+
+    @property
+    def operations(self) -> list[Any]:
+        """The layers and functions of its graph, from the inputs to the outputs."""
+        return list(self._need_graph("operations").operations)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place.
@@ -216,8 +223,11 @@ class Model(Trainer, Layer):
         if self._graph is None:
             super()._check_input(value)
             return
+        if self.input_spec is not None:
+            super()._check_input(value)
         flat = self.name_inputs(value)
         if flat is not None:
+            structures.check_optional(self._graph, flat, f"Model `{self.name}`")
             for tensor, array in zip(self._graph.inputs, flat, strict=True):
                 if array is not None and hasattr(array, "shape"):
                     _check_call(self, tensor, array)
@@ -257,14 +267,10 @@ class Model(Trainer, Layer):
         graph = self._graph
         if graph is None:
             return None
-        if isinstance(x, dict):
-            struct = graph.inputs_struct
-            if isinstance(struct, dict) and set(struct) <= set(x):
-                return [x[key] for key in sorted(struct)]
-            names = [tensor.name for tensor in graph.inputs]
-            return [x[name] for name in names] if set(names) <= set(x) else None
-        flat = leaves(x)
-        return flat if len(flat) == len(graph.inputs) else None
+        flat = structures.in_order(graph, x)
+        if flat is not None:
+            structures.say_once(self, graph, x)
+        return flat
 
     def pack_inputs(self, flat: Sequence[Any]) -> Tree:
         """Return arrays in the order of the inputs in the structure that `call` takes."""
@@ -403,7 +409,9 @@ class Model(Trainer, Layer):
         from lamina.saving.functional import functional_from_config
 
         inputs, outputs, name, trainable = functional_from_config(config, custom_objects)
-        model = cls(inputs, outputs, name=name)
+        own = {"name", "trainable", "layers", "input_layers", "output_layers"}
+        more = {key: serialization.decode(value) for key, value in config.items() if key not in own}
+        model = cls(inputs, outputs, name=name, **more)
         if not trainable:
             model.trainable = False
         return model

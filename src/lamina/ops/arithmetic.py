@@ -47,8 +47,28 @@ def matmul(x1: Any, x2: Any) -> Any:
 
 @operation(NUMPY, "GetItem")
 def get_item(x: Any, key: Any) -> Any:
-    """Return `x[key]`."""
-    return jnp.asarray(x)[key]
+    """Return `x[key]`.
+
+    Raises:
+        InvalidArgumentError: If a whole number in `key` is beyond its axis, which JAX would move to the end.
+    """
+    x = jnp.asarray(x)
+    _check_key(key if isinstance(key, tuple) else (key,), x.shape)
+    return x[key]
+
+
+def _check_key(parts: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    if not all(part is None or part is Ellipsis or type(part) in (int, slice) for part in parts):
+        return  # arrays as indices
+    axis = 0
+    for i, part in enumerate(parts):
+        if part is Ellipsis:
+            axis = len(shape) - sum(later is not None for later in parts[i + 1 :])
+        elif part is not None:
+            if isinstance(part, int) and axis < len(shape) and not -shape[axis] <= part < shape[axis]:
+                problem = f"index {part} is out of bounds for axis {axis} of size {shape[axis]}."
+                raise invalid(problem, received=f"key={parts}")
+            axis += 1
 
 
 @operation(NUMPY)

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lamina import config
-from lamina.errors import InvalidTypeError, message
+from lamina.errors import InvalidTypeError, invalid, message
 from lamina.ops.basics import as_floats
 from lamina.ops.dispatch import operation
 
@@ -93,6 +93,13 @@ def plain(x: Any) -> Any:
 def axes(axis: Any) -> Any:
     """Return one axis or several in the form that JAX takes."""
     return tuple(axis) if isinstance(axis, list) else axis
+
+
+def checked_axis(axis: int, rank: int) -> int:
+    """Return an axis counted from the front, or raise `InvalidArgumentError` if there is none such."""
+    if not -rank <= axis < rank:
+        raise invalid(f"axis {axis} is out of bounds for an array of {rank} axes.", received=f"axis={axis}")
+    return axis % rank
 
 
 def type_name(dtype: Any) -> Any:

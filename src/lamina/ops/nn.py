@@ -15,7 +15,7 @@ from lamina import config
 from lamina._types import Array
 from lamina.errors import invalid
 from lamina.ops.basics import as_floats, finfo
-from lamina.ops.define import NN, Axis, axes, type_name
+from lamina.ops.define import NN, Axis, axes, checked_axis, type_name
 from lamina.ops.dispatch import operation
 
 _ACTIVATIONS = """
@@ -139,11 +139,10 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
     target, output = jnp.asarray(target).astype(jnp.int32), jnp.asarray(output)
     if not output.ndim:
         raise invalid("Argument `output` must be at least rank 1.", received=f"output.shape={output.shape}")
-    if not -output.ndim <= axis < output.ndim:
-        raise invalid(f"axis {axis} is out of bounds for an array of shape {output.shape}.", received=f"axis={axis}")
+    axis = checked_axis(axis, output.ndim)
     if target.ndim == output.ndim and target.shape[-1] == 1:
         target = target[..., 0]
-    if target.shape != tuple(size for i, size in enumerate(output.shape) if i != axis % output.ndim):
+    if target.shape != tuple(size for i, size in enumerate(output.shape) if i != axis):
         shapes = f"target.shape={target.shape}, output.shape={output.shape}"
         problem = f"Arguments `target` and `output` must have the same shape up until the last dimension: {shapes}"
         raise invalid(problem)

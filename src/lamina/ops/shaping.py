@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.errors import InvalidArgumentError, invalid
-from lamina.ops.define import CORE, NUMPY, axes, single, whole_number
+from lamina.ops.define import CORE, NUMPY, axes, checked_axis, single, whole_number
 from lamina.ops.dispatch import operation
 
 fliplr = single("fliplr", jnp.fliplr, "an array with its second axis in reverse order")
@@ -71,7 +72,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
         InvalidArgumentError: If the size is not a multiple of the number of parts.
     """
     x = jnp.asarray(x)
-    parts = indices_or_sections
+    axis, parts = checked_axis(axis, x.ndim), indices_or_sections
     if isinstance(parts, int) and parts > 0 and x.shape[axis] % parts:
         raise _uneven(x, axis, parts)
     return list(jnp.split(x, parts if isinstance(parts, int) else tuple(parts), axis))
@@ -127,8 +128,7 @@ def unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
         InvalidArgumentError: If there is no such axis, or not that many entries.
     """
     x = jnp.asarray(x)
-    if not -x.ndim <= axis < x.ndim:
-        raise invalid(f"axis {axis} is out of bounds for an array with {x.ndim} axes.", received=f"axis={axis}")
+    axis = checked_axis(axis, x.ndim)
     if num is not None and num != x.shape[axis]:
         raise invalid("`num` must be the size of the axis.", received=f"num={num}, x.shape={x.shape}, axis={axis}")
     return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
@@ -152,7 +152,8 @@ def transpose(x: Any, axes: Any = None) -> Any:
 @operation(NUMPY)
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Return an array with two axes exchanged."""
-    return jnp.swapaxes(jnp.asarray(x), axis1, axis2)
+    x = jnp.asarray(x)
+    return jnp.swapaxes(x, checked_axis(axis1, x.ndim), checked_axis(axis2, x.ndim))
 
 
 @operation(NUMPY)
@@ -200,7 +201,8 @@ def tile(x: Any, repeats: Any) -> Any:
 @operation(NUMPY)
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """Return an array with each entry along an axis several times in a row."""
-    return jnp.repeat(jnp.asarray(x), repeats if isinstance(repeats, int) else jnp.asarray(repeats), axis)
+    fixed = np.asarray(repeats) if isinstance(repeats, list | tuple) else repeats  # known while a step is traced
+    return jnp.repeat(jnp.asarray(x), fixed, axis)
 
 
 @operation(NUMPY)

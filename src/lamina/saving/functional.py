@@ -147,7 +147,8 @@ def _entries(config: Config) -> Iterator[Config]:
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str) or "config" not in entry:
             raise _invalid(f"among its layers is {repr(entry)[:60]}")
         inner = entry["config"] if isinstance(entry["config"], dict) else {}
-        yield {**entry, "name": entry.get("name", inner.get("name"))}
+        old = {} if "module" in entry or "registered_name" in entry else {"module": "keras.layers"}  # Keras 2
+        yield {**old, **entry, "name": entry.get("name", inner.get("name"))}
 
 
 def _invalid(why: str) -> FileFormatError:
@@ -218,7 +219,8 @@ class _Made:
             name, number, _ = history
             layer = self._layers[name]
         except (TypeError, ValueError, KeyError):
-            raise _invalid(f"a node names the unknown layer {history!r}") from None
+            missing = history[0] if isinstance(history, list) and history else history
+            raise _invalid(f"a node names the unknown layer {history!r}. Missing node: {missing}") from None
         if self._legacy and _is_functional(layer) and number > 0:
             number -= 1  # Keras 2 counted a model's own graph as its first use
         return name, number

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lamina import layers
-from lamina.models import Sequential
+from lamina.models import Model, Sequential
 from lamina.models.functional import Functional
 
 
@@ -14,6 +14,7 @@ def _functional(model: Any) -> Any:
 
 def install() -> None:
     """Give lamina's classes these attributes."""
+    Model._operations = property(lambda model: model.operations)  # type: ignore[attr-defined]
     Sequential._functional = property(_functional)  # type: ignore[attr-defined]
     layers.Dense._kernel = property(lambda layer: layer.kernel)  # type: ignore[attr-defined]
     layers.EinsumDense._kernel = property(lambda layer: layer.kernel)  # type: ignore[attr-defined]

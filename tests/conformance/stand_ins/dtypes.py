@@ -13,7 +13,11 @@ FLOAT_TYPES = ("bfloat16", "float16", "float32", "float64")
 FLOAT8_TYPES = ("float8_e4m3fn", "float8_e5m2")
 COMPLEX_TYPES = ("complex64", "complex128")
 WEAK_TYPES = ("int", "float")
-ALLOWED_DTYPES = ("float16", "float32", "float64", *INT_TYPES, "bfloat16", "bool", "string", *FLOAT8_TYPES)
+ALLOWED_DTYPES = (
+    *("float16", "float32", "float64", *INT_TYPES, "bfloat16", "bool", "string"),
+    *FLOAT8_TYPES,
+    *COMPLEX_TYPES,
+)
 
 
 def result_type(*dtypes: Any) -> str:

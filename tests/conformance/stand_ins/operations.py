@@ -1,0 +1,41 @@
+"""Keras's operations as classes: `Mean(axis=1)(x)` and `Mean(axis=1).symbolic_call(x)` are `lamina.ops.mean(x, axis=1)`."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from lamina import ops
+from lamina.graph import KerasTensor as KerasTensor
+from lamina.ops.dispatch import OPERATIONS
+
+ops.load()
+_SPELLED_OTHERWISE = {"Relu": "relu", "Gelu": "gelu", "Cast": "cast", "SaturateCast": "saturate_cast"}
+_FUNCTIONS = {name.lower(): function for (_, name), function in OPERATIONS.items()}
+
+
+def _class(name: str, function: Callable[..., Any]) -> type:
+    parameters = list(inspect.signature(function).parameters)
+
+    class Operation:
+        """An operation with the arguments that its constructor was given."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)
+            self.args, self.kwargs = args, kwargs
+
+        def __call__(self, *tensors: Any, **named: Any) -> Any:
+            free = [p for p in parameters[len(tensors) :] if p not in named]
+            return function(*tensors, **named, **dict(zip(free, self.args, strict=False)), **self.kwargs)
+
+        symbolic_call = compute_output_spec = call = __call__
+
+    Operation.__name__ = name
+    return Operation
+
+
+def __getattr__(name: str) -> Any:
+    if name[:1].isupper():
+        function = _FUNCTIONS.get(name.lower()) or getattr(ops, _SPELLED_OTHERWISE.get(name, ""), None)
+        if function is not None:
+            return _class(name, function)
+    raise AttributeError(name)
