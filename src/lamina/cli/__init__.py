@@ -1,0 +1,50 @@
+"""The command `lamina`. Each command is a file here and is imported when it is called, so that help costs nothing.
+
+A file holds arguments only: what a command does lies in the room it calls, imported when it runs.
+"""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from lamina._version import __version__
+
+# Each command, and the line that `lamina --help` shows for it.
+COMMANDS = {
+    "demo": "Train a network on handwritten digits and draw what it learned.",
+    "info": "Show versions, devices and the measured speed of this machine.",
+}
+
+
+class Commands(click.Group):
+    """A group of commands in files of their own, which end with one line where the library refuses something."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"lamina.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            errors = sys.modules.get("lamina.errors")  # not imported here: it costs NumPy, and help ends this way too
+            if errors is not None and isinstance(error, errors.LaminaError):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lamina", message="%(prog)s %(version)s")
+def main() -> None:
+    """Fully connected networks: the Keras API, on JAX, at the speed of the machine."""
