@@ -35,7 +35,7 @@ def test_build_makes_the_weights_and_build_again_makes_new_ones():
     net.build(input_shape=(2, 4))
     assert len(net.weights) == 2
     text = repr(net.kernel)
-    assert re.match(r"<Variable 'kernel'.*shape=\(4, 10\), dtype=float32, value=\[\[ ?-?\d", text)
+    assert re.match(r"<Variable path=\S*kernel, shape=\(4, 10\), dtype=float32, value=\[\[ ?-?\d", text)
     first = float(re.search(r"\[\[ *([-+.e\d]+)", text)[1])
     assert first == pytest.approx(net.kernel.numpy()[0, 0])
 
