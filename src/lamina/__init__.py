@@ -26,6 +26,9 @@ _NAMES = {
     "Variable": "lamina.variables",
     "DTypePolicy": "lamina.dtype_policies",
     "set_random_seed": "lamina.random",
+    "load_model": "lamina.saving",
+    "save_model": "lamina.saving",
+    "convert": "lamina.saving",
 }
 
 __all__ = ["__version__", *sorted(_NAMES), *sorted(_MODULES)]

@@ -14,7 +14,8 @@ from saving_files import X, Y, same, small, values
 
 from lamina import Dense, Input, Sequential, optimizers, saving
 from lamina.errors import FileFormatError, InvalidArgumentError, InvalidTypeError, NotBuiltError
-from lamina.saving import archive, atomic
+from lamina.files import atomic
+from lamina.saving import archive
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_ctrl_c_at_any_point_of_a_save_leaves_the_old_file(name, where, tmp_path
     if where == "write":
         monkeypatch.setattr("lamina.layers.parts.Parts.save_own_variables", interrupt)
     else:
-        monkeypatch.setattr(f"lamina.saving.atomic.os.{where}", interrupt)
+        monkeypatch.setattr(f"lamina.files.atomic.os.{where}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(small(5), path)
     monkeypatch.undo()
@@ -158,7 +159,7 @@ def test_a_folder_closed_to_writing_is_named_with_what_to_do(tmp_path, monkeypat
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     model = small()
-    monkeypatch.setattr("lamina.saving.atomic.os.open", refuse)
+    monkeypatch.setattr("lamina.files.atomic.os.open", refuse)
     with pytest.raises(PermissionError, match="folder that you may write to"):
         model.save(tmp_path / "m.keras")
 
@@ -175,7 +176,7 @@ def test_overwrite_false_raises_where_nobody_can_be_asked_and_asks_at_a_terminal
     monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
     answers = iter(["perhaps", "n", "y"])
     asked = []
-    monkeypatch.setattr("lamina.saving.atomic.confirmed.__defaults__", (lambda q: asked.append(q) or next(answers),))
+    monkeypatch.setattr("lamina.files.atomic.confirmed.__defaults__", (lambda q: asked.append(q) or next(answers),))
     small(9).save(path, overwrite=False) if name.endswith("keras") else small(9).save_weights(path, overwrite=False)
     assert path.read_bytes() == before
     assert "already exists" in asked[0]

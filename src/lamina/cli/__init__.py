@@ -14,7 +14,8 @@ from lamina._version import __version__
 # Each command, and the line that `lamina --help` shows for it.
 COMMANDS = {
     "demo": "Train a network on handwritten digits and draw what it learned.",
-    "info": "Show versions, devices and the measured speed of this machine.",
+    "info": "Show what a file holds; without one: versions, devices and the speed of this machine.",
+    "convert": "Write the model of one file to a file of another kind.",
 }
 
 

@@ -369,10 +369,16 @@ class Model(Trainer, Layer):
         print_summary(self, *args, **kwargs)
 
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
-        """Write the whole model to a `.keras` file. A file that is there is replaced only when the new one is whole."""
+        """Write the model to a `.keras` file, or of another kind; see `lamina.saving.save_model`."""
         from lamina import saving
 
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def export(self, filepath: Any, format: str | None = None, **options: Any) -> tuple[str, ...]:
+        """Write a file of another framework and return what is to be known of it; see `lamina.saving.export`."""
+        from lamina import saving
+
+        return saving.export(self, filepath, format, **options)
 
     def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Write the weights to a `.weights.h5` file."""

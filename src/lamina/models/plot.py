@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from lamina.errors import InvalidTypeError, NotBuiltError, did_you_mean, invalid, message
+from lamina.files import atomic
 from lamina.models.model import Model
 from lamina.models.plotting import boxes, neurons
 from lamina.models.plotting.graph import drawing_of
 from lamina.models.plotting.raster import to_bytes
 from lamina.models.plotting.scene import Scene
 from lamina.models.plotting.svg import to_svg
-from lamina.saving import atomic
 
 _KINDS = (".svg", ".png", ".pdf")
 _DIRECTIONS = ("TB", "BT", "LR", "RL")

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 import time
 import zipfile
 import zlib
@@ -13,14 +12,12 @@ from typing import IO
 
 from lamina._types import Config
 from lamina.errors import FileFormatError, message
+from lamina.files.documents import from_json
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 KERAS_VERSION = "3.15.1"  # whose format this is
 _CONFIG_LIMIT = 256 << 20  # bytes: room for a hundred thousand layers
 _EXPANSION_FLOOR, _EXPANSION = 1 << 20, 100  # a compressed member beyond that is a bomb: nothing that Keras writes is
-_DEPTH = 300
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
 
 
 @dataclass(slots=True)
@@ -95,15 +92,7 @@ def parsed(data: bytes, source: str, key: str = "class_name") -> Config:
     Raises:
         FileFormatError: If it is no JSON, no dict, or nested without end.
     """
-    depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > _DEPTH:
-            raise FileFormatError(message(f"`{CONFIG}` is nested more than {_DEPTH} levels deep.", owner=source))
-    try:
-        config = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(message(f"`{CONFIG}` is not valid JSON: {error}", owner=source)) from error
+    config = from_json(data, source, f"`{CONFIG}`")
     if not isinstance(config, dict) or key not in config:
         raise FileFormatError(
             message(f"`{CONFIG}` does not describe a model.", owner=source, received=repr(config)[:80])
@@ -159,3 +148,12 @@ def _damaged(source: str) -> Iterator[None]:
 def begins_as_zip(head: bytes) -> bool:
     """Return whether a file that begins with `head` may be a zip archive."""
     return head[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def is_keras(path: str) -> bool:
+    """Return whether the zip archive at a path names a config at its top, as `.keras` files do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(info.filename == CONFIG for info in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False

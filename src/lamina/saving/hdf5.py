@@ -348,14 +348,3 @@ def converted(array: Numpy, variable: Variable) -> Numpy:
             f"the numbers of `{variable.path}` do not fit into its type {target.name}; the file has {array.dtype.name}."
         )
     return cast
-
-
-def signature(path: str) -> bytes:
-    """Return the first bytes of a file, to tell what it is."""
-    with open(path, "rb") as file:
-        return file.read(16)
-
-
-def is_hdf5(path: str) -> bool:
-    """Return whether a file begins as an HDF5 file does."""
-    return os.path.isfile(path) and signature(path).startswith(b"\x89HDF\r\n\x1a\n")

@@ -8,11 +8,11 @@ from typing import Any
 from lamina import registry
 from lamina._types import Config, Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, LaminaError, message
+from lamina.files.paths import MissingFileError, is_hdf5, not_what_it_says, source_of
 from lamina.saving import archive, hdf5
 from lamina.saving.legacy_config import compile_arguments, modern
 from lamina.saving.models import Fill, model_from
 from lamina.saving.named import Named, opened_by_name
-from lamina.saving.paths import MissingFileError, not_what_it_says, source_of
 from lamina.saving.weights import unchanged_on_failure
 from lamina.variables import Variable
 
@@ -31,9 +31,9 @@ def load_model(path: str, custom_objects: dict[str, Any] | None, compile: bool) 
         if text is None:
             raise FileFormatError(
                 message(
-                    "No model config found: the file holds weights alone.",
+                    "No model config found: it is an HDF5 file that holds weights alone.",
                     owner=file.source,
-                    fix="make the model and call `model.load_weights`.",
+                    fix="make the model and call `model.load_weights` on it, under a name that ends in `.weights.h5`.",
                 )
             )
         config = modern(archive.parsed(text.encode(), file.source))
@@ -83,7 +83,7 @@ def _opened(path: str) -> Iterator[Named]:
 
     if not os.path.exists(path):
         raise MissingFileError(message(f"File not found: filepath={path}.", received=f"working folder {os.getcwd()!r}"))
-    if not hdf5.is_hdf5(path):
+    if not is_hdf5(path):
         raise not_what_it_says(path, "an HDF5 file")
     with opened_by_name(path, source_of(path)) as file:
         yield file

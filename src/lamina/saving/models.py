@@ -12,34 +12,19 @@ import numpy as np
 from lamina import registry, serialization, variables
 from lamina._types import Array, Config
 from lamina.errors import FileFormatError, LaminaError, invalid, message
+from lamina.files import atomic
+from lamina.files.paths import LEGACY, MissingFileError, as_path, not_what_it_says, signature, source_of
 from lamina.initializers import RandomInitializer
 from lamina.layers.parts import Parts
-from lamina.saving import archive, atomic, hdf5, weights
+from lamina.saving import archive, hdf5, weights
 from lamina.saving.legacy_config import modern
-from lamina.saving.paths import LEGACY, MissingFileError, as_path, not_what_it_says, source_of
 
 _ROOM = 64 << 20  # bytes that a model may hold beside what its file has: seeds, metrics, slots not yet used
 _TIMES = 4  # and how often the file's own weights: an optimizer that was not built has slots only once it is loaded
 
 
-def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any) -> None:
-    """Write a model, its compile arguments and the state of its optimizer to a `.keras` file.
-
-    The file is written in one step: if anything fails, a file that was there is unchanged.
-
-    Args:
-        model: The model.
-        filepath: A path that ends in `.keras`, a folder if `zipped=False`, or an open file.
-        overwrite: Whether to replace a file without asking. False asks at a terminal, and raises elsewhere.
-        zipped: False writes a folder with the three parts instead of one file.
-        **kwargs: Only to say that arguments of Keras 2 are gone.
-
-    Raises:
-        InvalidArgumentError: If the path has another ending, or an argument is unknown.
-        FileFormatError: If a layer cannot be described, e.g. because it holds a `lambda`.
-        OSError: If the file cannot be written.
-    """
-    _refuse_old_arguments(filepath, kwargs)
+def save_keras(model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None) -> None:
+    """Write a model to a `.keras` file, a folder or an open file; see `save_model`."""
     if hasattr(filepath, "write"):
         _write(model, filepath)
         return
@@ -52,17 +37,6 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: bool |
         return
     with atomic.replacing(path) as file:
         _write(model, file)
-
-
-def _refuse_old_arguments(filepath: Any, kwargs: dict[str, Any]) -> None:
-    kwargs.pop("include_optimizer", None)
-    if kwargs.pop("save_format", None):
-        raise invalid(
-            "The `save_format` argument is deprecated in Keras 3.",
-            fix="remove it and pass a path that ends in `.keras`.",
-        )
-    if kwargs:
-        raise invalid(f"The following argument(s) are not supported: {list(kwargs)}")
 
 
 def _check_ending(path: str, zipped: bool | None) -> None:
@@ -105,40 +79,13 @@ def _write_folder(model: Any, path: str) -> None:
     atomic.write(os.path.join(path, archive.WEIGHTS), image)
 
 
-def load_model(
-    filepath: Any, custom_objects: dict[str, Any] | None = None, compile: bool = True, safe_mode: bool = True
-) -> Any:
-    """Return the model that a `.keras` file of lamina or Keras 3 holds.
-
-    Reading runs nothing that the file says: a class or function must be in the library, be registered, or be among
-    `custom_objects`. A file is refused before it makes the machine run out of memory.
-
-    Args:
-        filepath: Path of a `.keras` file, of a folder written with `zipped=False`, of an `.h5` file, or an open file.
-        custom_objects: Names to classes and functions of yours, beside the registered ones.
-        compile: Whether to compile the model as it was, with the state of its optimizer.
-        safe_mode: Kept for Keras scripts. Code in a file is never run, whatever it says.
-
-    Raises:
-        FileFormatError: If the file is missing, damaged, no model, or holds what must not be loaded.
-    """
-    del safe_mode
+def load_keras(filepath: Any, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
+    """Return the model that a `.keras` file, a folder written with `zipped=False`, or an open file holds."""
     if hasattr(filepath, "read"):
         return _from_archive(archive.read(filepath, "the open file"), "the open file", custom_objects, compile)
-    path = as_path(filepath)
-    source = source_of(path)
-    if os.path.isdir(path):
-        return _from_archive(_read_folder(path), source, custom_objects, compile)
-    if path.endswith(LEGACY):
-        from lamina.saving import legacy
-
-        return legacy.load_model(path, custom_objects, compile)
-    if not path.endswith(".keras"):
-        raise invalid(
-            f"File format not supported: filepath={path}.",
-            fix="pass the path of a `.keras` file; for the weights alone use `model.load_weights`.",
-        )
-    return _from_archive(open_archive(path), source, custom_objects, compile)
+    source = source_of(filepath)
+    found = _read_folder(filepath) if os.path.isdir(filepath) else open_archive(filepath)
+    return _from_archive(found, source, custom_objects, compile)
 
 
 def open_archive(path: str, config: bool = True) -> archive.Archive:
@@ -150,7 +97,7 @@ def open_archive(path: str, config: bool = True) -> archive.Archive:
                 received=f"working folder {os.getcwd()!r}",
             )
         )
-    if not archive.begins_as_zip(hdf5.signature(path)):
+    if not archive.begins_as_zip(signature(path)):
         raise not_what_it_says(path, "a `.keras` zip file")
     with open(path, "rb") as file:
         return archive.read(file, source_of(path), config)

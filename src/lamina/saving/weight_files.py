@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from lamina.errors import FileFormatError, NotBuiltError, invalid, message
+from lamina.files import atomic
+from lamina.files.paths import LEGACY, MissingFileError, as_path, is_hdf5, not_what_it_says, source_of
 from lamina.layers.parts import Parts
-from lamina.saving import atomic, hdf5, weights
+from lamina.saving import hdf5, weights
 from lamina.saving.models import open_archive, optimizer_class_in
-from lamina.saving.paths import LEGACY, MissingFileError, as_path, not_what_it_says, source_of
 
 _MAP_LIMIT = 64 << 20
 _KINDS = "`.weights.h5`, `.keras`, or `.weights.json` for a set of shards"
@@ -106,7 +107,7 @@ def _opened(path: str) -> Iterator[tuple[hdf5.WeightsFile, str | None]]:
     elif path.endswith(".json"):
         places = {source_of(shard): shard for shard in _shards(path)}
     else:
-        if not hdf5.is_hdf5(path):
+        if not is_hdf5(path):
             raise not_what_it_says(path, "an HDF5 file")
         places = {source: path}
     with hdf5.opened(places, source) as file:

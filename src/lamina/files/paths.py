@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from lamina.errors import FileFormatError, InvalidTypeError, invalid, message
-from lamina.saving.hdf5 import is_hdf5, signature
 
 LEGACY = (".h5", ".hdf5")
 
@@ -35,6 +34,17 @@ def as_path(filepath: Any) -> str:
     if not path or "\0" in path:
         raise invalid("`filepath` must name a file.", received=f"filepath={path!r}")
     return str(path)
+
+
+def signature(path: str) -> bytes:
+    """Return the first bytes of a file, to tell what it is."""
+    with open(path, "rb") as file:
+        return file.read(16)
+
+
+def is_hdf5(path: str) -> bool:
+    """Return whether a file begins as an HDF5 file does."""
+    return os.path.isfile(path) and signature(path).startswith(b"\x89HDF\r\n\x1a\n")
 
 
 def source_of(path: str) -> str:
