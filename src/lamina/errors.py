@@ -17,6 +17,13 @@ class InvalidArgumentError(LaminaError, ValueError):
     """An argument, an input or a file has a value that cannot be used."""
 
 
+class UnknownKeyError(InvalidArgumentError, KeyError):
+    """A dict has a key that names nothing."""
+
+    def __str__(self) -> str:
+        return ValueError.__str__(self)
+
+
 class InvalidTypeError(LaminaError, TypeError):
     """An argument has a type that cannot be used."""
 

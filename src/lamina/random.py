@@ -28,7 +28,9 @@ class SeedGenerator:
         name: Name of the generator.
     """
 
-    def __init__(self, seed: int | None = None, name: str | None = None) -> None:
+    def __init__(self, seed: int | None = None, name: str | None = None, **kwargs: Any) -> None:
+        if kwargs:
+            raise invalid(f"Unrecognized keyword arguments: {kwargs}", owner="SeedGenerator")
         self.name = name or names.auto_name("SeedGenerator")
         self.seed = seed
         start = make_default_seed() if seed is None else seed

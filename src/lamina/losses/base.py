@@ -139,7 +139,8 @@ def to_arrays(tree: Tree, dtype: str) -> Tree:
     if isinstance(tree, dict):
         return {key: to_arrays(value, dtype) for key, value in tree.items()}
     if isinstance(tree, list | tuple) and any(isinstance(leaf, dict) or hasattr(leaf, "shape") for leaf in tree):
-        return [to_arrays(leaf, dtype) for leaf in tree]
+        found = [to_arrays(leaf, dtype) for leaf in tree]
+        return type(tree)(*found) if hasattr(tree, "_fields") else type(tree)(found)
     return jnp.asarray(tree, dtype)
 
 

@@ -279,6 +279,11 @@ class Model(Trainer, Layer):
             return flat[0]
         return jax.tree.unflatten(jax.tree.structure(graph.inputs_struct), flat)
 
+    def vary(self, shape: tuple[int, ...]) -> bool:
+        """Let the input have this shape too, if nobody said which it has. Return whether it may."""
+        del shape
+        return False
+
     def first_layer_after(self, tensor: KerasTensor) -> Layer | None:
         """Return the first layer with weights that an input goes into."""
         graph = self._graph
@@ -487,5 +492,5 @@ def _check_call(model: Model, tensor: KerasTensor, array: Any) -> None:
     fits = len(shape) == len(wanted) and all(
         want is None or size is None or want == size for want, size in zip(wanted[1:], shape[1:], strict=True)
     )
-    if not fits:
+    if not fits and not model.vary(shape):
         checks.raise_shape(model, tensor, array, "inputs")

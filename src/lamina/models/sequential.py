@@ -29,6 +29,7 @@ class Sequential(Model):
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         Layer.__init__(self, name=name)
         self._chain: list[Layer] = []
+        self._guessed = False  # whether the input's shape is that of the first data, not one that was said
         for layer in layers or []:
             self.add(layer, rebuild=False)
         self._build_if_known()
@@ -131,12 +132,14 @@ class Sequential(Model):
         first = self._chain[0]
         dtype = first.dtype if isinstance(first, InputLayer) else first.compute_dtype
         entry = InputLayer(batch_shape=input_shape, dtype=dtype)
+        guessed = not isinstance(first, InputLayer)
         before = [(layer, dict(layer.__dict__)) for layer in self._flatten_layers(include_self=False)]
         chain = list(self._chain)
         try:
             self._forget_graph()
             self._chain = [entry, *self.layers]
             self._chain_up(entry)
+            self._guessed = guessed or self._guessed
         except BaseException:
             self._chain = chain  # a build that fails leaves the model as it was
             for layer, state in before:
@@ -148,10 +151,8 @@ class Sequential(Model):
         """Take this model's own nodes out of its layers, so that they may be built for another shape."""
         if self._graph is None:
             return
-        nodes = {id(node) for node in self._graph.nodes}
+        self._forget_nodes()
         for layer in self.layers:
-            layer._inbound_nodes = [node for node in layer._inbound_nodes if id(node) not in nodes]
-            layer._outbound_nodes = [node for node in layer._outbound_nodes if id(node) not in nodes]
             if layer._inbound_nodes:
                 raise invalid(
                     "The layer is part of another model too, which building it again would break.",
@@ -162,6 +163,39 @@ class Sequential(Model):
                 part.built = False
                 if isinstance(part, Layer) and type(part).build is not Layer.build:
                     part.input_spec = None  # it names the old width; `build` sets it anew
+
+    def vary(self, shape: tuple[int, ...]) -> bool:
+        """Let sizes of the input vary that were taken from data, if the layers as they are take this shape.
+
+        Returns:
+            Whether they do. The weights stay.
+        """
+        first = self._chain[0] if self._chain else None
+        if not self._guessed or self._graph is None or not isinstance(first, InputLayer):
+            return False
+        nodes = {id(node) for node in self._graph.nodes}
+        known = first.batch_shape
+        alone = all(id(node) in nodes for layer in self.layers for node in layer._inbound_nodes)
+        if len(known) != len(shape) or not alone:
+            return False
+        try:
+            x: Any = KerasTensor((None, *shape[1:]), dtype=first.dtype)
+            for layer in self.layers:
+                x = layer.compute_output_spec(x)
+        except Exception:
+            return False
+        sizes = [None if old != new else old for old, new in zip(known[1:], shape[1:], strict=True)]
+        self._forget_nodes()
+        entry = InputLayer(batch_shape=(None, *sizes), dtype=first.dtype, name=first.name)
+        self._chain = [entry, *self.layers]
+        self._chain_up(entry)
+        return True
+
+    def _forget_nodes(self) -> None:
+        nodes = {id(node) for node in self._graph.nodes} if self._graph is not None else set()
+        for layer in self.layers:
+            layer._inbound_nodes = [node for node in layer._inbound_nodes if id(node) not in nodes]
+            layer._outbound_nodes = [node for node in layer._outbound_nodes if id(node) not in nodes]
 
     def _chain_up(self, entry: InputLayer) -> None:
         x = entry.output

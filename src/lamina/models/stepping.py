@@ -1,6 +1,8 @@
 """What a model computes inside a step: the loss, the metrics, and Keras's public step functions."""
 
 import inspect
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -12,12 +14,58 @@ from lamina.metrics import Mean
 from lamina.training.compiled import targets_of
 from lamina.training.outputs import leaves
 from lamina.training.stream import unpack
-from lamina.variables import bound, values
+from lamina.variables import bound, isolated, values
+
+_asking: ContextVar[bool] = ContextVar("lamina_asking", default=False)
 
 
-def aligned(model: Any, y: Tree, weight: Tree) -> tuple[list[Any], list[Any]]:
-    """Return targets and sample weights, one entry for each output of the model."""
-    outputs = model.outputs_of_step
+class _AskedError(Exception):
+    """The losses or metrics of `compile` are wanted for these targets and predictions, and not resolved yet."""
+
+    def __init__(self, part: Any, y: Tree, y_pred: Tree) -> None:
+        self.part, self.y, self.y_pred = part, y, y_pred
+
+
+def what_reaches(model: Any, part: Any, method: str, batch: Tree) -> tuple[Tree, Tree] | None:
+    """Return specs of the targets and predictions that a user's own `method` hands on to a part of `compile`.
+
+    None if it hands nothing on. Nothing is computed, nothing changes.
+
+    Args:
+        model: The model.
+        part: Its losses or metrics.
+        method: "compute_loss" or "compute_metrics".
+        batch: Specs of `(x, y, sample_weight)`.
+    """
+    found: list[tuple[Tree, Tree]] = []
+
+    def run(x: Tree, y: Tree, weight: Tree, y_pred: Tree) -> None:
+        token = _asking.set(True)
+        try:
+            with isolated(), calling(CallContext(training=True, collecting=True)):
+                getattr(model, method)(x, y, y_pred, weight)
+        except _AskedError as asked:
+            if asked.part is part:
+                found.append(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (asked.y, asked.y_pred)))
+        finally:
+            _asking.reset(token)
+
+    with suppress(Exception):  # what is wrong with it is said where the step runs
+        jax.eval_shape(run, *batch, model.concrete_outputs(batch[0]))
+    return found[0] if found else None
+
+
+def _resolved(model: Any, part: Any, y: Tree, y_pred: Tree) -> None:
+    """Resolve the losses or metrics of `compile` where nothing could be known before the step."""
+    if not part.built:
+        if _asking.get():
+            raise _AskedError(part, y, y_pred)
+        prepare(model, y, y_pred, None)
+
+
+def aligned(model: Any, part: Any, y: Tree, weight: Tree) -> tuple[list[Any], list[Any]]:
+    """Return targets and sample weights, one entry for each output that a part of `compile` sees."""
+    outputs = part.outputs
     targets = targets_of(model._compile_loss, outputs, y)
     if weight is None or outputs.single:
         return targets, outputs.align(weight, "`sample_weight`")
@@ -31,7 +79,8 @@ def total_loss(model: Any, y: Tree, y_pred: Tree, weight: Tree, rows: Any) -> Ar
     compiled = model._compile_loss
     total = None
     if compiled is not None:
-        targets, weights = aligned(model, y, weight)
+        _resolved(model, compiled, y, y_pred)
+        targets, weights = aligned(model, compiled, y, weight)
         predictions = leaves(y_pred)
         parts = compiled.values(targets, predictions, weights, rows)
         count = rows_in(predictions[0], rows)
@@ -62,7 +111,8 @@ def update_metrics(model: Any, y: Tree, y_pred: Tree, weight: Tree, rows: Any) -
     """Add a batch to the metrics of `compile`."""
     compiled = model._compile_metrics
     if compiled is not None:
-        targets, weights = aligned(model, y, weight)
+        _resolved(model, compiled, y, y_pred)
+        targets, weights = aligned(model, compiled, y, weight)
         compiled.add_batch(targets, leaves(y_pred), weights, rows)
 
 

@@ -224,6 +224,10 @@ class Trainer(OnBatch, HasStateTree):
         """Return the loss and `(unscaled loss, outputs, non-trainable, metrics)`; see Keras. Nothing is changed."""
         return stepping.compute_loss_and_updates(self, *args, **kwargs)
 
+    def what_reaches(self, part: Any, method: str, batch: Tree) -> tuple[Tree, Tree] | None:
+        """Return specs of what a user's own `compute_loss` or `compute_metrics` hands on to a part of `compile`."""
+        return stepping.what_reaches(self, part, method, batch)
+
     def has_own_step(self, name: str) -> bool:
         """Return whether a subclass overrides a method of the trainer."""
         return getattr(type(self), name) is not getattr(Trainer, name) or name in self.__dict__

@@ -122,6 +122,11 @@ def __dir__() -> list[str]:
     return [*__all__, *_MODULES]
 
 
+def names(*homes: str) -> list[str]:
+    """Return the names of the operations that are at home in these modules."""
+    return sorted(name for home in homes for name in _HOMES[home].split())
+
+
 def load() -> None:
     """Import every operation, so that the table of those that a file may name is full."""
     for home in _HOMES:

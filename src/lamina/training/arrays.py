@@ -26,7 +26,8 @@ def to_host(tree: Tree, name: str) -> Tree:
     if isinstance(tree, dict):
         return {key: to_host(value, f"{name}[{key!r}]") for key, value in tree.items()}
     if isinstance(tree, list | tuple) and not _is_numbers(tree):
-        return type(tree)([to_host(value, f"{name}[{i}]") for i, value in enumerate(tree)])
+        found = [to_host(value, f"{name}[{i}]") for i, value in enumerate(tree)]
+        return type(tree)(*found) if hasattr(tree, "_fields") else type(tree)(found)
     return one_array(tree, name)
 
 

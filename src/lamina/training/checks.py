@@ -132,7 +132,7 @@ def _check_shape(model: Any, spec: Any, array: Numpy, label: str) -> None:
     fits = len(shape) == len(spec.shape) and all(
         want is None or want == size for want, size in zip(spec.shape[1:], shape[1:], strict=True)
     )
-    if not fits:
+    if not fits and not model.vary(shape):
         raise_shape(model, spec, array, label)
 
 
@@ -149,7 +149,8 @@ def raise_shape(model: Any, spec: Any, array: Any, label: str) -> None:
         f"{matrix}`{label}` has shape {shape}, but model `{model.name}` expects {_shown(spec.shape)}: "
         f"input `{spec.name}`"
         + (f" of layer `{layer.name}` is incompatible with the layer" if layer is not None else "")
-        + f"; expected axis -1 of input shape to have value {spec.shape[-1]}, but received input with shape {shape}.\n"
+        + f"; expected axis -1 of input shape to have value {spec.shape[-1]}, but received input with shape {shape} "
+        + f"(expected shape={tuple(spec.shape)}, found shape={shape}).\n"
         f"To fix it: {_remedy(shape, spec.shape, label)}"
     )  # fmt: skip
 
@@ -184,6 +185,8 @@ def targets(loss: CompiledLoss, y: list[Any], names: list[str]) -> None:
         if array is not None:
             arrays.check_values(array, name)
     for term in loss.terms:
+        if term.output is None:
+            continue
         array, name = y[term.output], names[term.output]
         if array is None:
             continue

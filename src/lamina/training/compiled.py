@@ -17,6 +17,7 @@ from lamina.losses.base import to_arrays
 from lamina.metrics import Mean, Metric
 from lamina.metrics.resolve import is_binary_or_sparse_categorical, resolve
 from lamina.training.outputs import Outputs, is_nested, leaves
+from lamina.training.terms import parts_of
 from lamina.variables import Variable
 
 _BY_SHAPE = ("crossentropy", "ce")
@@ -62,11 +63,46 @@ def check_names(loss: Any, metrics: Any, weighted_metrics: Any) -> None:
                 metric_functions.get(entry)
 
 
-class _Term(NamedTuple):
-    output: int
+class Term(NamedTuple):
+    """A loss, resolved.
+
+    Attributes:
+        places: The number of its output, or a structure of them for a loss that takes several outputs at once.
+        loss: The loss.
+        weight: By how much it counts; None: as it is.
+        name: Its name in the logs.
+    """
+
+    places: Tree
     loss: Loss
     weight: float | None
     name: str
+
+    @property
+    def outputs(self) -> list[int]:
+        """The numbers of the outputs that it takes."""
+        return leaves(self.places)
+
+    @property
+    def output(self) -> int | None:
+        """The number of its output, or None if it takes several."""
+        return self.places if isinstance(self.places, int) else None
+
+    def pick(self, values: Sequence[Any]) -> Tree:
+        """Return the values of its outputs, in the structure that it takes."""
+        return jax.tree.map(lambda place: values[place], self.places)
+
+    def value(self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any], rows: Any) -> Any:
+        """Return the loss for aligned targets, outputs and sample weights."""
+        own = [weights[index] for index in self.outputs]
+        if any(weight is not own[0] for weight in own):
+            raise invalid(
+                f"The loss `{self.name}` takes several outputs at once, so it takes one sample weight.",
+                received="several",
+                fix="pass one array as `sample_weight`.",
+            )
+        masked = () if rows is None else (rows,)
+        return self.loss(self.pick(y), self.pick(y_pred), own[0], *masked)
 
 
 class CompiledLoss:
@@ -80,7 +116,7 @@ class CompiledLoss:
     def __init__(self, loss: Any, loss_weights: Any = None) -> None:
         self.loss, self.loss_weights = loss, loss_weights
         self.built = False
-        self.terms: list[_Term] = []
+        self.terms: list[Term] = []
         self.trackers: list[Mean] = []
         self.outputs: Outputs
         if loss_weights is not None and not isinstance(loss_weights, list | tuple | dict | float | int):
@@ -101,80 +137,38 @@ class CompiledLoss:
         Raises:
             InvalidArgumentError: If an output has a loss but no target, or a loss does not give values for its rows.
         """
-        losses, weights = self._spread(outputs)
-        terms: list[_Term] = []
-        for index, identifier, weight in zip(*self._pairs(outputs, losses, weights), strict=True):
-            if identifier is None:
+        terms: list[Term] = []
+        for part in parts_of(self.loss, self.loss_weights, outputs):
+            if part.identifier is None:
                 continue
-            if targets[index] is None:
-                raise _no_target("loss", outputs, index, name)
-            loss = get_loss(identifier, targets[index], outputs.specs[index])
+            whole = is_nested(part.places)
+            places = leaves(part.places)
+            absent = next((index for index in places if targets[index] is None), None)
+            if absent is not None:
+                raise _no_target("loss", outputs, absent, name)
+            loss = get_loss(part.identifier, targets[places[0]], outputs.specs[places[0]])
             assert loss is not None
-            _check_values(loss, targets[index], outputs.specs[index])
-            terms.append(_Term(index, loss, weight, str(outputs.names[index] if outputs.names else loss.name)))
+            if not whole:
+                _check_values(loss, targets[part.places], outputs.specs[part.places])
+            terms.append(Term(part.places, loss, part.weight, part.name(outputs, loss.name)))
         self.outputs, self.terms = outputs, terms
         self.trackers = [Mean(name=f"{term.name}_loss") for term in terms] if len(terms) > 1 else []
         self.built = True
 
     def wanted(self, outputs: Outputs) -> list[int]:
         """Return the numbers of the outputs that have a loss, and so must have a target."""
-        return [
-            index for index, loss in enumerate(self._spread(outputs)[0]) if any(o is not None for o in leaves(loss))
-        ]
+        parts = parts_of(self.loss, self.loss_weights, outputs)
+        return sorted({index for part in parts if part.identifier is not None for index in leaves(part.places)})
 
     def need(self, targets: Sequence[Any], name: str) -> None:
         """Raise `InvalidArgumentError` if an output that has a loss has no target in `name`."""
-        for term in self.terms:
-            if targets[term.output] is None:
-                raise _no_target("loss", self.outputs, term.output, name)
-
-    def _spread(self, outputs: Outputs) -> tuple[list[Any], list[Any]]:
-        """Return losses and weights, one list entry an output; an entry may be a list of losses of one output."""
-        if not is_nested(self.loss):
-            losses = [self.loss] * outputs.count
-        elif outputs.single and not isinstance(self.loss, dict):
-            losses = [list(leaves(self.loss))]
-        else:
-            losses = outputs.align(self.loss, "`loss`")
-        if self.loss_weights is None:
-            return losses, [None] * outputs.count
-        if not is_nested(self.loss_weights):
-            return losses, [self.loss_weights] * outputs.count
-        if outputs.single and not isinstance(self.loss_weights, dict):
-            return losses, [list(leaves(self.loss_weights))]
-        weights = self.loss_weights
-        if isinstance(weights, list | tuple) and outputs.count not in (len(weights), len(leaves(weights))):
-            raise invalid(
-                "`loss_weights` must match the number of losses, "
-                f"got {outputs.count} losses and {len(weights)} weights.",
-                received=f"loss_weights={weights!r}",
-            )
-        return losses, outputs.align(self.loss_weights, "`loss_weights`")
-
-    def _pairs(self, outputs: Outputs, losses: list[Any], weights: list[Any]) -> tuple[list[int], list[Any], list[Any]]:
-        flat: tuple[list[int], list[Any], list[Any]] = ([], [], [])
-        for index, (loss, weight) in enumerate(zip(losses, weights, strict=True)):
-            several = loss if isinstance(loss, list) else [loss]
-            counts = weight if isinstance(weight, list) else [weight] * len(several)
-            if len(counts) != len(several):
-                raise invalid(
-                    "`loss_weights` must match the number of losses, "
-                    f"got {len(several)} losses and {len(counts)} weights."
-                )
-            for one, count in zip(several, counts, strict=True):
-                flat[0].append(index)
-                flat[1].append(one)
-                flat[2].append(count)
-        return flat
+        for index in (index for term in self.terms for index in term.outputs):
+            if targets[index] is None:
+                raise _no_target("loss", self.outputs, index, name)
 
     def values(self, y: Sequence[Any], y_pred: Sequence[Any], weights: Sequence[Any], rows: Any) -> list[Array]:
         """Return the value of each loss, without its weight, for aligned targets, outputs and sample weights."""
-        return [
-            jnp.asarray(_scalar(term, term.loss(y[term.output], y_pred[term.output], weights[term.output], rows)))
-            if rows is not None
-            else jnp.asarray(_scalar(term, term.loss(y[term.output], y_pred[term.output], weights[term.output])))
-            for term in self.terms
-        ]
+        return [jnp.asarray(_scalar(term, term.value(y, y_pred, weights, rows))) for term in self.terms]
 
     def total(self, values: Sequence[Array]) -> Array | None:
         """Return the weighted sum of the values, or None if there is no loss."""
@@ -187,7 +181,9 @@ class CompiledLoss:
     def rowwise(self, y: Sequence[Any]) -> bool:
         """Return whether each sample has a loss of its own, for aligned specs of the targets."""
         return all(
-            _is_maskable(term.loss) and term.loss.per_sample(y[term.output], self.outputs.specs[term.output])
+            term.output is not None
+            and _is_maskable(term.loss)
+            and term.loss.per_sample(y[term.output], self.outputs.specs[term.output])
             for term in self.terms
         )
 
@@ -243,7 +239,7 @@ def _is_maskable(loss: Loss) -> bool:
     return type(loss).__call__ is Loss.__call__
 
 
-def _scalar(term: _Term, value: Any) -> Any:
+def _scalar(term: Term, value: Any) -> Any:
     if value is None:
         raise _no_values(term.name, value)
     if getattr(value, "ndim", 0):
@@ -347,7 +343,7 @@ def _lists(given: Any, outputs: Outputs, argument: str) -> list[list[Any]]:
     if outputs.single:
         return [[entry for entry in leaves(given) if entry is not None]]
     if isinstance(given, dict):
-        found = outputs.align(given, f"`{argument}`")
+        found = outputs.align(given, f"Invalid `{argument}`. It")
     elif len(given) == outputs.count:
         found = list(given)
     else:

@@ -230,16 +230,27 @@ class Data:
         x, y, _ = batch
         outputs = Outputs(model.output_specs(x), model.names_of_outputs())
         model.outputs_of_step = outputs
-        targets = self._targets(outputs, y)
         fresh = False
         with building:
             for part, own in ((model._compile_loss, "compute_loss"), (model._compile_metrics, "compute_metrics")):
                 if y is None and part is model._compile_loss and self._own_step:
                     continue  # a step of the user's may make its targets itself; the loss is built when it asks for it
-                if part is not None and not part.built and not model.has_own_step(own):
-                    part.build(outputs, targets, self._label("y"))
+                if part is not None and not part.built and self._build_part(part, own, outputs, batch):
                     fresh = True
         return outputs, fresh
+
+    def _build_part(self, part: Any, own: str, outputs: Outputs, batch: Tree) -> bool:
+        """Resolve losses or metrics, for what a method `own` of the user's hands on to them if there is one."""
+        y = batch[1]
+        if self.model.has_own_step(own):
+            handed = self.model.what_reaches(part, own, batch)
+            if handed is None:
+                return False
+            y, names = handed[0], outputs.names
+            outputs = Outputs(handed[1], names)
+        loss = self.model._compile_loss if part is self.model._compile_metrics else part
+        part.build(outputs, targets_of(loss, outputs, y, f"`{self._label('y')}`"), self._label("y"))
+        return True
 
     def _targets(self, outputs: Outputs, y: Tree) -> list[Any]:
         return targets_of(self.model._compile_loss, outputs, y, f"`{self._label('y')}`")
@@ -281,7 +292,7 @@ class Data:
     @property
     def _own_step(self) -> bool:
         """Whether the user's class says what is done with a batch, so that targets may mean anything."""
-        return bool(self.model.has_own_step("train_step") or self.model.has_own_step("test_step"))
+        return any(self.model.has_own_step(name) for name in ("train_step", "test_step", "compute_loss"))
 
     def _rowwise(self, outputs: Outputs, batch: Tree) -> bool:
         """Return whether short batches may be filled up: whether no row has a part in another's numbers."""
@@ -305,7 +316,7 @@ class Data:
             self.source, self.steps, check=self._check_batch, padded=True, name=self.name or "the data",
             continues=self.steps_given is not None, restarts=purpose == "evaluate",
         )  # fmt: skip
-        self._seen = False
+        self._seen: Any = None  # sizes of the inputs of the last batch
         fresh = not self.model.built or any(
             part is not None and not part.built for part in (self.model._compile_loss, self.model._compile_metrics)
         )
@@ -333,9 +344,13 @@ class Data:
         x = checks.inputs(self.model, x, "x")
         specs = jax.tree.map(lambda a: arrays.spec(a, None), (x, y, weight))
         self.model.build_for(specs[0])
-        if not self._seen:
-            self._seen = True
+        sizes = [leaf.shape[1:] for leaf in jax.tree.leaves(specs[0])]
+        if self._seen != sizes:
+            self._seen = sizes
             outputs, _ = self._resolve(specs)
+            for part in (self.model._compile_loss, self.model._compile_metrics):
+                if part is not None and part.built and not self._own_step:
+                    part.outputs = outputs
         else:
             outputs = self.model.outputs_of_step
         self._check(outputs, y, weight, "y")

@@ -33,7 +33,7 @@ class Outputs:
         self.single = self.count == 1
         self.names: list[str] | None = list(names) if names and len(names) == self.count else None
         structure = jax.tree.structure(y_pred, is_leaf=lambda x: x is None)
-        self._places: Tree = jax.tree.unflatten(structure, range(self.count))  # each output's number in its place
+        self.places: Tree = jax.tree.unflatten(structure, range(self.count))  # each output's number in its place
         if isinstance(y_pred, dict) and len(y_pred) == self.count:
             self.names = sorted(y_pred)  # the order of the leaves
 
@@ -55,13 +55,13 @@ class Outputs:
         if tree is None:
             return [None] * self.count
         if isinstance(tree, dict):
-            places = self._places
+            places = self.places
             nested = isinstance(places, dict) and any(is_nested(place) for place in places.values())
             return self._by_place(tree, what) if nested and set(tree) & set(places) else self._by_name(tree, what)
         found = leaves(tree)
         if len(found) == self.count:
             return found
-        if isinstance(tree, list | tuple) and isinstance(self._places, list | tuple) and len(tree) == len(self._places):
+        if isinstance(tree, list | tuple) and isinstance(self.places, list | tuple) and len(tree) == len(self.places):
             return self._by_place(tree, what)
         if wanted is not None and len(found) == len(wanted):
             entries = dict(zip(wanted, found, strict=True))
@@ -100,7 +100,7 @@ class Outputs:
                     fix="give it the structure of the model's outputs.",
                 )
 
-        put(self._places, tree, what)
+        put(self.places, tree, what)
         return found
 
     def _by_name(self, tree: dict[str, Any], what: str) -> list[Any]:

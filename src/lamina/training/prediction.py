@@ -1,6 +1,7 @@
 """Prediction: batches of a few sizes, the next sent off while the last comes back, outputs written where they stay."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import jax
@@ -105,14 +106,20 @@ def batched(model: Any, batches: Iterator[Tree], callbacks: CallbackList) -> Tre
     predicting: Predicting | None = None
     model.stop_predicting = False
     callbacks.on_predict_begin()
-    for step, x in enumerate(batches):
+    step = 0
+    while group := list(islice(batches, model.steps_per_execution)):
         predicting = predicting or Predicting(model)  # the first batch of a stream has built the model
         callbacks.on_predict_batch_begin(step)
-        outputs = jax.tree.map(np.asarray, predicting(x))
-        callbacks.on_predict_batch_end(step, {"outputs": outputs})
-        callbacks.on_block_end(step + 1, dict)
-        parts.append(outputs)
+        found = [jax.tree.map(np.asarray, predicting(x)) for x in group]
+        step += len(group)
+        callbacks.on_predict_batch_end(step - 1, {"outputs": _joined(found)})
+        callbacks.on_block_end(step, dict)
+        parts += found
         if model.stop_predicting:
             break
     callbacks.on_predict_end()
-    return jax.tree.map(lambda *all_: np.concatenate(all_), *parts) if parts else None
+    return _joined(parts) if parts else None
+
+
+def _joined(parts: list[Tree]) -> Tree:
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *all_: np.concatenate(all_), *parts)

@@ -36,6 +36,11 @@ IS_THREAD_SAFE = True
 name_scope = names.name_scope
 
 
+def is_float_dtype(dtype: Any) -> bool:
+    """Return whether a dtype is one of floating point numbers."""
+    return "float" in standardize_dtype(dtype)
+
+
 def is_int_dtype(dtype: Any) -> bool:
     """Return whether a dtype is one of integers."""
     return "int" in standardize_dtype(dtype)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.training.compiled import CompiledLoss, CompiledMetrics
+from lamina.training.compiled import CompiledLoss, CompiledMetrics, targets_of
 from lamina.training.outputs import Outputs, leaves
 
 
@@ -32,13 +32,13 @@ class CompileLoss:
 
     def build(self, y_true: Any, y_pred: Any) -> None:
         outputs = Outputs(y_pred, self.names)
-        self.inner.build(outputs, outputs.align(y_true, "`y_true`"))
+        self.inner.build(outputs, targets_of(self.inner, outputs, y_true, "y_true"))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if not self.inner.built:
             self.build(y_true, y_pred)
         outputs = Outputs(y_pred, self.names)
-        targets = outputs.align(y_true, "`y_true`")
+        targets = targets_of(self.inner, outputs, y_true, "y_true")
         values = self.inner.values(_arrays(targets), _arrays(y_pred), _weights(outputs, sample_weight), None)
         for tracker, value in zip(self.inner.trackers, values, strict=False):
             tracker.update_state(value)
@@ -57,11 +57,11 @@ class CompileMetrics:
 
     def build(self, y_true: Any, y_pred: Any) -> None:
         outputs = Outputs(y_pred, self.names)
-        self.inner.build(outputs, outputs.align(y_true, "`y_true`"))
+        self.inner.build(outputs, outputs.align(y_true, "y_true"))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         outputs = Outputs(y_pred, self.names)
-        targets = outputs.align(y_true, "`y_true`")
+        targets = outputs.align(y_true, "y_true")
         self.inner.add_batch(_arrays(targets), _arrays(y_pred), _weights(outputs, sample_weight), None)
 
     def result(self) -> Any:

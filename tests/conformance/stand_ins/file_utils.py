@@ -10,6 +10,7 @@ join = os.path.join
 listdir = os.listdir
 rmtree = shutil.rmtree
 copy = shutil.copy
+File = open
 
 
 def makedirs(path: Any) -> None:

@@ -67,6 +67,8 @@ def map_structure_up_to(shallow: Any, function: Callable[..., Any], *structures:
 def assert_same_structure(first: Any, *others: Any) -> None:
     """Raise `ValueError` unless the structures agree."""
     for other in others:
+        if is_nested(first) and not is_nested(other):
+            raise ValueError(f"Expected an instance of {type(first).__name__}, got {other!r}")
         if is_nested(first) != is_nested(other):
             raise ValueError(f"The two structures don't have the same nested structure: {first!r} and {other!r}")
         if not is_nested(first):
