@@ -216,7 +216,12 @@ def compact(net: Lowered) -> Lowered:
 
 
 def evaluate(
-    net: Lowered, inputs: Sequence[Any], *, xp: Any = np, watch: Callable[[str, Any], None] | None = None
+    net: Lowered,
+    inputs: Sequence[Any],
+    *,
+    xp: Any = np,
+    watch: Callable[[str, Any], None] | None = None,
+    rules: Mapping[str, Callable[[Any, Operation, list[Any], int], Any]] | None = None,
 ) -> list[Any]:
     """Return the outputs for batches of inputs: the reference for all writers.
 
@@ -225,7 +230,10 @@ def evaluate(
         inputs: A batch `(rows, *sample)` for each input.
         xp: `numpy`, or `jax.numpy` inside a program that is to be compiled.
         watch: Called with the name and the batch of every value.
+        rules: Other ways to run some kinds: functions of the elementary operations, the operation, its inputs and the
+            number of axes of its output.
     """
+    run = {**_RUN, **(rules or {})}
     o = functions.Arrays(xp)
     values: dict[str, Any] = {}
     for name, x in zip(net.inputs, inputs, strict=True):
@@ -241,7 +249,7 @@ def evaluate(
     for op in net.operations:
         given = [values[name] for name in op.inputs]
         with np.errstate(all="ignore"):  # infinity is what the model itself gives
-            values[op.output] = _RUN[op.kind](o, op, given, len(net.shapes[op.output]))
+            values[op.output] = run[op.kind](o, op, given, len(net.shapes[op.output]))
         if watch is not None:
             watch(op.output, values[op.output])
     return [values[name] for name in net.outputs]
