@@ -2,13 +2,15 @@
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lamina._types import Numpy
 from lamina.errors import invalid
 from lamina.files import atomic
-from lamina.interop import quantized
+from lamina.interop import peers, quantized
 from lamina.interop.c_text import HELPERS, literal
 from lamina.interop.lowered import Lowered, Operation, compact, size
 from lamina.interop.lowering import lower
@@ -59,7 +61,7 @@ def write(net: Net, path: str, *, int8: bool = False, calibration: Any = None) -
     lowered = lower(net)
     small = compact(lowered)
     _check(small)
-    name = _identifier(os.path.splitext(os.path.basename(path))[0])
+    name = _name(path)
     notes = list(lowered.notes)
     ranges = None
     if int8:
@@ -80,6 +82,10 @@ def write(net: Net, path: str, *, int8: bool = False, calibration: Any = None) -
         f"Compile with `cc -std=c99 -O2 -c {os.path.basename(path)}`, link with `-lm`."
     )
     return tuple(notes)
+
+
+def _name(path: str) -> str:
+    return _identifier(os.path.splitext(os.path.basename(path))[0])
 
 
 def _identifier(text: str) -> str:
@@ -221,7 +227,7 @@ def _comment(text: str) -> str:
 def _unique(names: list[str]) -> list[str]:
     """Return C names for values, none twice and none that the program uses."""
     taken = {"work", "memcpy", *HELPERS}
-    found = []
+    found: list[str] = []
     for name in names:
         plain = _identifier(name)
         if re.fullmatch(r"[vwti]\d+", plain):
@@ -231,3 +237,24 @@ def _unique(names: list[str]) -> list[str]:
         taken.add(plain)
         found.append(plain)
     return found
+
+
+_RUN = """
+import ctypes, glob, os, subprocess
+subprocess.run(["gcc", "-std=c99", "-O1", "-shared", "-fPIC", "-o", "net.so", path, "-lm"], check=True)
+predict = ctypes.CDLL(os.path.abspath("net.so")).{name}_predict
+predict.restype = None
+flat = [np.ascontiguousarray(x.reshape(len(x), -1), dtype="float32") for x in inputs]
+outputs = [np.empty((len(flat[0]), n), "float32") for n in {sizes}]
+for i in range(len(flat[0])):
+    predict(*(array[i].ctypes.data_as(ctypes.c_void_p) for array in [*flat, *outputs]))
+"""
+
+
+def verify(path: str, inputs: Sequence[Numpy], net: Net) -> list[Numpy]:
+    """Return what the file computes when gcc has compiled it."""
+    lowered = lower(net)
+    shapes = [lowered.shapes[name] for name in lowered.outputs]
+    code = _RUN.replace("{name}", _name(path)).replace("{sizes}", repr([size(shape) for shape in shapes]))
+    found = peers.outputs_of("gcc", code, path, inputs)
+    return [y.reshape(len(y), *shape) for y, shape in zip(found, shapes, strict=True)]

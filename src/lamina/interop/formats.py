@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,7 +30,7 @@ class Format:
             `verify(path, inputs, net) -> outputs`: arrays in the order of the model's inputs and outputs.
         reads: Whether there is a reader.
         writes: Whether there is a writer.
-        peer: The package that `verify` runs the file with; empty if there is none.
+        peer: The package or program that `verify` runs the file with; empty if there is none.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Format:
 
     def verify(self, path: str, inputs: Sequence[Numpy], net: Net) -> list[Numpy] | None:
         """Return what the format's own runtime computes, or None if it is not installed or there is none."""
-        if not self.peer or importlib.util.find_spec(self.peer) is None:
+        if not self.peer or (importlib.util.find_spec(self.peer) is None and shutil.which(self.peer) is None):
             return None
         return list(self._function("verify")(path, inputs, net))
 
@@ -90,7 +91,10 @@ class Format:
 
 
 # The order matters for reading: what has a signature comes before what has none.
-_ALL: tuple[Format, ...] = ()
+_ALL: tuple[Format, ...] = (
+    Format("onnx", "ONNX", (".onnx",), "lamina.interop.onnx", peer="onnxruntime"),
+    Format("c", "C99", (".c",), "lamina.interop.c", reads=False, peer="gcc"),
+)
 FORMATS: dict[str, Format] = {f.name: f for f in _ALL}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lamina.interop.lowering import fresh
 from lamina.interop.net import Net
 
 Shape = tuple[int, ...]
@@ -34,7 +33,11 @@ class Making:
     def free(self, name: str) -> str:
         """Return a name for a layer: without slashes, and not taken."""
         plain = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("_.-") or "layer"
-        return fresh(plain[:100], self.entries).replace(":", "_")
+        found, number = plain[:100], 0
+        while found in self.entries:
+            number += 1
+            found = f"{plain[:100]}_{number}"
+        return found
 
     def input(self, name: str, shape: Shape) -> str:
         """Add an input and return its value."""

@@ -1,10 +1,9 @@
 """ONNX: written for operator set 17, read from 7 on; no package is needed for either."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
+from lamina._types import Numpy
+from lamina.interop import peers
 from lamina.interop.net import Net
 
 
@@ -34,14 +33,17 @@ def write(net: Net, path: str) -> tuple[str, ...]:
     return onnx_write.write(net, path)
 
 
-def verify(path: str, inputs: Sequence[np.ndarray], net: Net) -> list[np.ndarray]:
+_RUN = """
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+given = {one.name: x.astype("float32") for one, x in zip(session.get_inputs(), inputs, strict=True)}
+outputs = session.run(None, given)
+"""
+
+
+def verify(path: str, inputs: Sequence[Numpy], net: Net) -> list[Numpy]:
     """Return what ONNX Runtime computes."""
     del net
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
-    given: dict[str, Any] = {name: np.asarray(x, np.float32) for name, x in zip(names, inputs, strict=True)}
-    return [np.asarray(y) for y in session.run(None, given)]
+    return peers.outputs_of("ONNX Runtime", _RUN, path, inputs)

@@ -89,7 +89,8 @@ def dense_rule(ranges: Ranges | None) -> Any:
             zero = np.clip(np.rint(-128 - low / scale), -128, 127)
         q = np.clip(np.rint(x / scale + zero), -128, 127)
         total = (q - zero) @ kernel.weights.astype(np.float64)
-        return (total.astype(np.float32) * (scale * kernel.scales) + op.arrays.get("bias", 0)).astype(np.float32)
+        y = total.astype(np.float32) * (scale * kernel.scales) + op.arrays.get("bias", 0)
+        return np.asarray(y, np.float32)
 
     return rule
 

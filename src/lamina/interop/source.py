@@ -160,10 +160,9 @@ class Body:
             zero = self.dialect.literal(0)
             text = f"{{0}} = {{1}} > {zero} ? {{1}} : {{2}} * {{1}};"
         else:
-            text = {("scale",): "{0} = {1} * {2};", ("shift",): "{0} = {1} + {2};"}.get(
-                tuple(sorted(op.arrays)), "{0} = {1} * {2} + {3};"
-            )
-            text = text if op.arrays else "{0} = {1};"
+            held = sorted(op.arrays)
+            text = "{0} = {1} * {2} + {3};" if len(held) == 2 else "{0} = {1} * {2};"
+            text = "{0} = {1} + {2};" if held == ["shift"] else text if held else "{0} = {1};"
         self._loops(shape, places, None, text)
 
     def _binary(self, op: Operation, inputs: Sequence[tuple[str, Shape]], y: str, shape: Shape) -> None:
@@ -179,7 +178,7 @@ class Body:
         axes = op.options["axes"]
         if tuple(axes) != tuple(range(axes[0], axes[-1] + 1)):
             raise op.cannot(f"{self.dialect.name} along axes that are not neighbours", "bring them together first.")
-        outer, count, inner = size(shape[: axes[0]]), size([shape[i] for i in axes]), size(shape[axes[-1] + 1 :])
+        outer, count, inner = size(shape[: axes[0]]), size(shape[axes[0] : axes[-1] + 1]), size(shape[axes[-1] + 1 :])
         epsilon = f", {self.dialect.literal(op.options['epsilon'])}" if "epsilon" in op.options else ""
         self.helpers.add(op.kind)
         self.lines.append(f"{op.kind}({source[0]}, {y}, {outer}, {count}, {inner}{epsilon});")
@@ -214,7 +213,7 @@ class Body:
 
 
 def _strides(shape: Sequence[int]) -> list[int]:
-    return [size(shape[i + 1 :]) for i in range(len(shape))]
+    return [size(tuple(shape[i + 1 :])) for i in range(len(shape))]
 
 
 def _spread(own: Sequence[int], shape: Sequence[int]) -> list[int]:
