@@ -1,9 +1,10 @@
 """Callbacks: what may look in on training, stop it, save it and report on it."""
 
 from lamina.callbacks.averaging import SwapEMAWeights
+from lamina.callbacks.backup import BackupAndRestore
 from lamina.callbacks.base import Callback
 from lamina.callbacks.callback_list import CallbackList
-from lamina.callbacks.checkpoint import BackupAndRestore, ModelCheckpoint
+from lamina.callbacks.checkpoint import ModelCheckpoint
 from lamina.callbacks.history import History
 from lamina.callbacks.logging import CSVLogger, LambdaCallback
 from lamina.callbacks.monitor import MonitorCallback

@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakSet
 
 from lamina import registry
+from lamina.callbacks.backup import BackupAndRestore
 from lamina.callbacks.base import BATCH_HOOKS, HOOKS, RUN_HOOKS, Callback, Logs, overrides, plain, records_only
 from lamina.callbacks.console import screen
 from lamina.callbacks.history import History
@@ -46,6 +47,7 @@ class CallbackList(Callback):
         self.callbacks: list[Any] = [] if callbacks is None else _flatten(callbacks)
         for callback in self.callbacks:
             _check(callback)
+        _let_backups_see_what_others_remember(self.callbacks)
         self._history = next((c for c in self.callbacks if isinstance(c, History)), None)
         self._progbar = next((c for c in self.callbacks if isinstance(c, ProgbarLogger)), None)
         if self._history is None and add_history:
@@ -246,6 +248,19 @@ def _check(callback: Any) -> None:
                 )
             ) from None
     _hint(type(callback))
+
+
+def _let_backups_see_what_others_remember(callbacks: list[Any]) -> None:
+    """Move a backup behind the library's own callbacks that follow it, so that it holds what they know by then."""
+    for i in range(len(callbacks) - 2, -1, -1):
+        j = i
+        while type(callbacks[j]) is BackupAndRestore and j + 1 < len(callbacks) and _own(callbacks[j + 1]):
+            callbacks[j], callbacks[j + 1] = callbacks[j + 1], callbacks[j]
+            j += 1
+
+
+def _own(callback: Any) -> bool:
+    return type(callback).__module__.startswith("lamina.") and type(callback) is not BackupAndRestore
 
 
 def _hint(cls: type) -> None:

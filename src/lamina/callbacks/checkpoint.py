@@ -1,8 +1,6 @@
-"""Callbacks that keep a training in files: ModelCheckpoint, BackupAndRestore."""
+"""ModelCheckpoint: a model in a file, now and then."""
 
-import json
 import os
-import shutil
 import string
 import warnings
 from typing import Any
@@ -10,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from lamina import config, registry
-from lamina.callbacks.base import Callback, Logs, unawaited
+from lamina.callbacks.base import Logs, unawaited
 from lamina.callbacks.console import say
 from lamina.callbacks.monitor import MonitorCallback, number
-from lamina.errors import FileFormatError, did_you_mean, invalid, message
+from lamina.errors import did_you_mean, invalid, message
 
 
 @registry.export("callbacks")
@@ -105,7 +103,7 @@ class ModelCheckpoint(MonitorCallback):
     def _should_save_on_batch(self, batch: int) -> bool:
         if self.save_freq == "epoch":
             return False
-        self._batches_seen_since_last_saving += _batches_since(batch, self._last_batch_seen)
+        self._batches_seen_since_last_saving += batches_since(batch, self._last_batch_seen)
         self._last_batch_seen = batch
         if self._batches_seen_since_last_saving >= self.save_freq:  # type: ignore[operator] # a number by now
             self._batches_seen_since_last_saving = 0
@@ -174,149 +172,13 @@ class ModelCheckpoint(MonitorCallback):
             say(f"Epoch {epoch + 1}: {text}")
 
 
-@registry.export("callbacks")
-class BackupAndRestore(Callback):
-    """Backs training up, so that the same script, started again after a crash, goes on where it was.
-
-    When `fit` begins, a backup that is there is loaded, weights, optimizer and epoch, and training goes on from its
-    epoch. When `fit` ends, the backup goes. A new backup takes the place of the old one only once it is whole.
-
-    Args:
-        backup_dir: Folder for the backup of this one training.
-        save_freq: "epoch", or a number of batches; training then goes batch by batch.
-        double_checkpoint: Whether to keep the backup before the last one too, in case that one cannot be read.
-        delete_checkpoint: Whether the backup goes when training ends.
-
-    Raises:
-        InvalidArgumentError: For an empty `backup_dir` or a `save_freq` that is neither.
-    """
-
-    def __init__(
-        self,
-        backup_dir: str | os.PathLike[str],
-        save_freq: int | str = "epoch",
-        double_checkpoint: bool = False,
-        delete_checkpoint: bool = True,
-    ) -> None:
-        super().__init__()
-        if not backup_dir:
-            raise invalid("Empty `backup_dir` argument passed.", owner="BackupAndRestore", received=repr(backup_dir))
-        if save_freq != "epoch" and not _is_count(save_freq):
-            raise invalid(
-                "Invalid value for argument `save_freq`. Expected either 'epoch' or an integer value.",
-                owner="BackupAndRestore",
-                received=f"save_freq={save_freq!r}",
-            )
-        self.backup_dir = os.fspath(backup_dir)
-        self.save_freq = save_freq
-        self.double_checkpoint = double_checkpoint
-        self.delete_checkpoint = delete_checkpoint
-        self._batches_seen_since_last_saving = 0
-        self._last_batch_seen = 0
-        self._current_epoch = 0
-        self._weights_path = os.path.join(self.backup_dir, "latest.weights.h5")
-        self._training_metadata_path = os.path.join(self.backup_dir, "training_metadata.json")
-        self._prev_weights_path = f"{self._weights_path}.bkp"
-        self._prev_training_metadata_path = f"{self._training_metadata_path}.bkp"
-
-    @property
-    def needs_batches(self) -> bool:
-        """Whether it saves after a number of batches."""
-        return self.save_freq != "epoch" or super().needs_batches
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        if not self.model.built:
-            raise invalid(
-                "To use the BackupAndRestore callback, your model must be built before you call `fit()`.",
-                received=repr(self.model),
-                fix="call the model on a batch of data, or give it an `Input`.",
-            )
-        try:
-            self._load_model()
-        except (OSError, ValueError):
-            if not os.path.exists(self._prev_weights_path):
-                raise
-            shutil.copyfile(self._prev_weights_path, self._weights_path)
-            shutil.copyfile(self._prev_training_metadata_path, self._training_metadata_path)
-            self._load_model()
-
-    def _load_model(self) -> None:
-        self.model._initial_epoch = None
-        if not os.path.exists(self._weights_path):
-            return
-        epoch = self._saved_epoch()
-        optimizer = self.model.optimizer
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(self.model.trainable_variables)  # so that there is something to load its state into
-        self.model.load_weights(self._weights_path)
-        self.model._initial_epoch = epoch
-
-    def _saved_epoch(self) -> int | None:
-        """Return the epoch that the backup ends before, or None if it does not say."""
-        path = self._training_metadata_path
-        if not os.path.exists(path):
-            return None
-        try:
-            with open(path, encoding="utf-8") as file:
-                return int(json.load(file)["epoch"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise FileFormatError(
-                message(
-                    "The file that says how far training came is damaged.",
-                    owner="BackupAndRestore",
-                    received=f"{path!r} ({error})",
-                    fix=f"remove the folder {self.backup_dir!r} to begin anew.",
-                )
-            ) from None
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        self._current_epoch = epoch + 1
-        self._last_batch_seen = 0
-        if self.save_freq == "epoch":
-            self._save_model()
-
-    @unawaited  # needs_batches says when it is waited for
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        if self.save_freq == "epoch":
-            return
-        self._batches_seen_since_last_saving += _batches_since(batch, self._last_batch_seen)
-        self._last_batch_seen = batch
-        if self._batches_seen_since_last_saving >= int(self.save_freq):
-            self._batches_seen_since_last_saving = 0
-            self._save_model()
-
-    def _save_model(self) -> None:
-        os.makedirs(self.backup_dir, exist_ok=True)
-        if self.double_checkpoint and os.path.exists(self._training_metadata_path):
-            shutil.copyfile(self._weights_path, self._prev_weights_path)
-            shutil.copyfile(self._training_metadata_path, self._prev_training_metadata_path)
-        new_weights = os.path.join(self.backup_dir, "new.weights.h5")
-        new_metadata = os.path.join(self.backup_dir, "new.json")
-        self.model.save_weights(new_weights, overwrite=True)
-        with open(new_metadata, "w", encoding="utf-8") as file:
-            json.dump({"epoch": self._current_epoch, "batch": self._last_batch_seen}, file)
-        # Between these two a crash costs one epoch done again, never a backup.
-        os.replace(new_weights, self._weights_path)
-        os.replace(new_metadata, self._training_metadata_path)
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        self.model._initial_epoch = None
-        if not self.delete_checkpoint or not os.path.isdir(self.backup_dir):
-            return
-        for path in (self._weights_path, self._training_metadata_path):
-            for one in (path, f"{path}.bkp"):
-                if os.path.exists(one):
-                    os.remove(one)
-        if not os.listdir(self.backup_dir):  # what else lies there is not ours to delete
-            os.rmdir(self.backup_dir)
-
-
-def _batches_since(batch: int, last: int | None) -> int:
+def batches_since(batch: int, last: int | None) -> int:
     """Return how many batches have passed since the last one that was seen, in this epoch or one before."""
     return batch + 1 if last is None or batch <= last else batch - last
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Return whether a value is a whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -350,7 +212,7 @@ def _fields(filepath: str) -> list[str]:
 
 
 def _check_frequency(save_freq: Any, fields: list[str]) -> None:
-    if save_freq != "epoch" and not _is_count(save_freq):
+    if save_freq != "epoch" and not is_count(save_freq):
         raise invalid(
             f"Unrecognized save_freq: {save_freq}. Expected save_freq are 'epoch' or integer values.",
             owner="ModelCheckpoint",

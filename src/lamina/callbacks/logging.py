@@ -1,6 +1,7 @@
 """Callbacks that pass on what happens: CSVLogger to a file, LambdaCallback to functions of yours."""
 
 import csv
+import io
 import os
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from lamina import config, registry
 from lamina.callbacks.base import HOOKS, Callback, Logs, passive
 from lamina.callbacks.monitor import unknown_argument
 from lamina.errors import invalid, nearest
+from lamina.saving import atomic
 
 
 @registry.export("callbacks")
@@ -40,7 +42,9 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._close()
         self.keys = None
-        if self.append and os.path.exists(self.filename):
+        place = getattr(getattr(self.model, "keeping", None), "place", None)
+        append = self.append or (place is not None and self._cut(place.epoch))
+        if append and os.path.exists(self.filename):
             with open(self.filename, newline="", encoding="utf-8") as file:
                 header = next(csv.reader(file, delimiter=self.sep), None)
             self.append_header = header is None
@@ -48,7 +52,24 @@ class CSVLogger(Callback):
         folder = os.path.dirname(self.filename)
         if folder:
             os.makedirs(folder, exist_ok=True)
-        self.csv_file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115 - until on_train_end
+        self.csv_file = open(self.filename, "a" if append else "w", newline="", encoding="utf-8")  # noqa: SIM115 - until on_train_end
+
+    def _cut(self, epoch: int) -> bool:
+        """Where a training goes on, leave the rows of the epochs before it; return whether there are any."""
+        try:
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                rows = list(csv.reader(file, delimiter=self.sep))
+        except FileNotFoundError:
+            return False
+        left = [row for row in rows[1:] if row and row[0].isdecimal() and int(row[0]) < epoch]
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self.sep).writerows([*rows[:1], *left])
+        atomic.write(self.filename, [text.getvalue().encode()])
+        return bool(rows)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return nothing: what it knows is in its file."""
+        return {}
 
     @passive
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

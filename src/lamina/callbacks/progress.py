@@ -33,6 +33,8 @@ class ProgbarLogger(Callback):
             code can print in between.
     """
 
+    forgets = True  # nothing here decides how a training goes on
+
     def __init__(self) -> None:
         super().__init__()
         self.seen = 0

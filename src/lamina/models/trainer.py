@@ -1,6 +1,7 @@
 """`compile`, `fit`, `evaluate`, `predict`: the arguments checked, then handed to the loop."""
 
 import inspect
+import os
 import warnings
 from typing import Any
 
@@ -12,8 +13,9 @@ from lamina.metrics import Mean, Metric
 from lamina.models import stepping
 from lamina.models.batches import OnBatch
 from lamina.models.state import HasStateTree
-from lamina.training import checks, loop, prediction, session
+from lamina.training import checks, endings, loop, prediction, session
 from lamina.training.compiled import CompiledLoss, CompiledMetrics, check_names
+from lamina.training.resume import Keeper, Keeping
 from lamina.training.turns import Turns, alone
 from lamina.variables import Variable
 
@@ -36,6 +38,7 @@ class Trainer(OnBatch, HasStateTree):
     steps_per_execution = 1
     batch_seconds: float | None = None
     history: History | None = None
+    keeping: Keeping | None = None  # while it is fitted
     _initial_epoch: int | None = None
     run_eagerly = False
     jit_compile: Any = "auto"
@@ -253,6 +256,8 @@ class Trainer(OnBatch, HasStateTree):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: Any = 1,
+        *,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train the model and return the history of its logs.
 
@@ -274,9 +279,16 @@ class Trainer(OnBatch, HasStateTree):
             validation_steps: Batches of a validation. Default: all.
             validation_batch_size: Rows in a batch of the validation. Default: `batch_size`.
             validation_freq: Validate every so many epochs, or after these epochs, counted from 1.
+            resume: Folder of this one training. What an earlier run of the same script left there, whatever ended it,
+                goes on from the last snapshot (about one a second) to the same bits that an unbroken run gives. A
+                generator is read again from its start. A training that had ended is not done again.
 
         Raises:
             InvalidArgumentError: If the data or an argument cannot be right. Nothing has changed then.
+            InUseError: If another process trains into the folder `resume`.
+            FileFormatError: If the snapshot there is damaged.
+            Terminated: A `SystemExit` with code 143, if SIGTERM came: the weights are those of the last dispatch, and
+                the folder `resume`, if given, holds them.
             NotCompiledError: Before `compile`.
         """
         self._need_compiled("fit")
@@ -293,15 +305,25 @@ class Trainer(OnBatch, HasStateTree):
             callbacks, add_history=True, add_progbar=verbose != 0, model=self,
             verbose=verbose, epochs=epochs, steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
-        validate = self._validator(validation, told) if validation is not None else None
+        check, at = None, _schedule(validation_freq)
+        if validation is not None:
+            validation_feed, validation_padded = validation.ready("evaluate")
+            check = self._validator(validation_feed, validation_padded, told)
+            checked = (validation_feed, at)
         self.column_names = data.columns
+        self.keeping = Keeping(training.names, feed, told.callbacks, first, checked if check is not None else None)
+        keeper = None if resume is None else Keeper(resume)
         try:
-            loop.fit(
-                training, feed, epochs=range(first, epochs), callbacks=told, validate=validate,
-                validate_at=_schedule(validation_freq),
-            )  # fmt: skip
+            with endings.awaited() as request:
+                if keeper is not None:
+                    keeper.find(self.keeping)
+                work = loop.Fit(training, feed, told, self.keeping, request, keeper, check, at)
+                loop.fit(work, range(first, epochs))
         finally:
+            self.keeping = None
             told.flush()
+            if keeper is not None:
+                keeper.close()
         assert self.history is not None
         return self.history
 
@@ -318,8 +340,7 @@ class Trainer(OnBatch, HasStateTree):
             columns=data.columns,
         )  # fmt: skip
 
-    def _validator(self, data: Any, told: CallbackList) -> Any:
-        feed, padded = data.ready("evaluate")
+    def _validator(self, feed: Any, padded: bool, told: CallbackList) -> Any:
         names: list[session.Testing] = []
 
         def validate() -> Any:

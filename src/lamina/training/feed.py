@@ -42,6 +42,14 @@ class Feed(Protocol):
     def peek(self) -> Tree:
         """Return shapes and types of the first batch."""
 
+    def mark(self, done: int) -> dict[str, Any]:
+        """Return a place as plain values and arrays: so many batches into the epoch, or, for 0, the end of one.
+
+        With it comes `about`: what it is a place of.
+
+        A feed whose places can only be reached by reading has neither `next` nor `goto`.
+        """
+
 
 def aligned(shape: Sequence[int], dtype: Any) -> Numpy:
     """Return an uninitialised array that starts at a multiple of 64 bytes, so that a CPU device need not copy it."""
@@ -88,8 +96,10 @@ class ArrayFeed:
         self.steps: int | None = steps_per_epoch or self.batches
         self.ran_dry = False
         self._partial = self.rows % batch_size
-        self._next, self._end = self.batches, 0
+        self._next = self._first = self.batches  # of the batch to come, and of the epoch's first
+        self._end = 0
         self._order: Numpy | None = None
+        self._drawn_from: Any = None  # the stream of random numbers before that order was drawn
         row_bytes = sum(max(1, a[:1].size) * device_dtype(a).itemsize for a in arrays)
         self._capacity = max(1, min(BLOCK_BATCHES, BLOCK_BYTES // max(1, row_bytes * batch_size)))
         self._resident = (not on_cpu()) if resident is None else resident
@@ -103,10 +113,36 @@ class ArrayFeed:
         """Draw the order of the rows, as Keras does: one `np.random.permutation` an epoch."""
         if self._next >= self.batches:
             self._next = 0
+            self._drawn_from = np.random.get_state() if self.shuffle else None  # noqa: NPY002 - Keras's stream
             self._order = self.draw()
+        self._first = self._next
         wanted = self.steps or self.batches
         self._end = min(self.batches, self._next + wanted)
         self.ran_dry = self._end - self._next < wanted
+
+    def mark(self, done: int) -> dict[str, Any]:
+        """Return a place: the number of the next batch, and where the order of the rows came from."""
+        following = self._first + done if done else self._next
+        found: dict[str, Any] = {"next": following, "first": following - done, "end": self._end}
+        if self._drawn_from is not None:
+            kind, keys, position, *rest = self._drawn_from
+            found |= {"keys": np.asarray(keys), "drawn": [kind, int(position), int(rest[0]), float(rest[1]).hex()]}
+        found["about"] = {"rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
+        return found
+
+    @property
+    def inside(self) -> bool:
+        """Whether an epoch has begun and is not over."""
+        return self._next < self._end
+
+    def goto(self, mark: dict[str, Any]) -> None:
+        """Go to a marked place. The stream of random numbers is left somewhere."""
+        if "drawn" in mark:
+            kind, position, has_gauss, gauss = mark["drawn"]
+            self._drawn_from = (kind, mark["keys"], position, has_gauss, float.fromhex(gauss))
+            np.random.set_state(self._drawn_from)  # noqa: NPY002 - Keras's stream
+            self._order = self.draw()
+        self._next, self._first, self._end = mark["next"], mark["first"], mark["end"]
 
     def draw(self) -> Numpy | None:
         """Return a new order of the rows, or None for the order that they have."""

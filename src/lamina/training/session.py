@@ -89,11 +89,14 @@ class Training:
         self._backed_up = 0.0
         self._warned = False
         self._serial = 0  # of the last dispatch
+        self.resumed = False  # whether the state is that of an earlier fit
+        self.done = 0  # batches of this epoch that the variables have seen
         self._open: list[Ticket] = []  # dispatches whose report has not been read
         self._recovered = 0  # the last dispatch that started from a state which has been given up
 
     def reset_totals(self) -> None:
-        """Start the metrics anew."""
+        """Start an epoch: the metrics begin anew."""
+        self.done = 0
         if resets_itself(self.model):
             self.model.reset_metrics()
             return
@@ -110,20 +113,20 @@ class Training:
 
     def dispatch(self, block: Block) -> Ticket:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
-        self._serial += 1
-        if self.donates:
-            with interrupts_held(), moving:
-                state = State(*map(take, self.names))
+        with interrupts_held():  # all of the new state is in the variables, or none
+            self._serial += 1
+            if self.donates:
+                with moving:
+                    new, report = self.run(State(*map(take, self.names)), block.data, block.rows, np.int32(block.count))
+                    self._write(new)
+                ticket = Ticket(report, None, block, self._serial)
+            else:
+                state = State(*map(held, self.names))
                 new, report = self.run(state, block.data, block.rows, np.int32(block.count))
                 self._write(new)
-            return self._opened(Ticket(report, None, block, self._serial))
-        state = State(*map(held, self.names))
-        new, report = self.run(state, block.data, block.rows, np.int32(block.count))
-        self._write(new)
-        return self._opened(Ticket(report, state, block, self._serial))
-
-    def _opened(self, ticket: Ticket) -> Ticket:
-        self._open.append(ticket)
+                ticket = Ticket(report, state, block, self._serial)
+            self.done += block.count
+            self._open.append(ticket)
         return ticket
 
     def finish(self, ticket: Ticket) -> tuple[dict[str, Any], bool]:
@@ -142,7 +145,7 @@ class Training:
     def finalize(self) -> None:
         """Let the optimizer put its moving averages, if it keeps any, in place of the weights: the end of fit."""
         finalize = getattr(self.model.optimizer, "finalize_variable_values", None)
-        if finalize is not None and self._serial:
+        if finalize is not None and (self._serial or self.resumed):
             finalize(self.names.params)
 
     def _write(self, state: Any) -> None:
