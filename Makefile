@@ -44,6 +44,7 @@ ci: check test  ## what CI runs: the checks, then the tests
 bench: $(READY)  ## measure against the peers, print the table, write JSON
 	@$(BIN)/python -m pip install -q --group bench
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.many
 
 format: $(READY)  ## rewrite the sources in the house's form
 	@$(BIN)/ruff check --fix-only -q .

@@ -12,8 +12,8 @@ from lamina._version import __version__ as __version__
 _MODULES = frozenset(
     {
         "activations", "callbacks", "config", "constraints", "datasets", "dtype_policies", "errors", "initializers",
-        "keras", "layers", "losses", "metrics", "models", "ops", "optimizers", "random", "registry", "regularizers",
-        "saving", "tf", "training", "utils",
+        "keras", "layers", "losses", "many", "metrics", "models", "ops", "optimizers", "random", "registry",
+        "regularizers", "saving", "tf", "training", "utils",
     }
 )  # fmt: skip
 _NAMES = {
@@ -29,6 +29,8 @@ _NAMES = {
     "load_model": "lamina.saving",
     "save_model": "lamina.saving",
     "convert": "lamina.saving",
+    "fit_many": "lamina.many",
+    "tune": "lamina.many",
 }
 
 __all__ = ["__version__", *sorted(_NAMES), *sorted(_MODULES)]

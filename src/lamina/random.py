@@ -194,7 +194,7 @@ def dropout(inputs: Array, rate: float, noise_shape: Sequence[int | None] | None
     shape = inputs.shape
     if noise_shape is not None:
         shape = tuple(inputs.shape[i] if size is None else size for i, size in enumerate(noise_shape))
-    mask = jnp.broadcast_to(jax.random.bernoulli(draw_key(seed), keep, shape), inputs.shape)
+    mask = jnp.broadcast_to(jax.random.bernoulli(draw_key(seed), jnp.asarray(keep, jnp.float32), shape), inputs.shape)
     return jax.lax.select(mask, inputs / keep, jnp.zeros_like(inputs))
 
 

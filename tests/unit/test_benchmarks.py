@@ -1,3 +1,4 @@
+import io
 import json
 import sys
 import types
@@ -336,3 +337,39 @@ def test_the_circumstances_name_machine_and_versions(monkeypatch):
     assert found["machine"]["matmul_gigaflops"] == 100.0
     assert found["versions"]["jax"]
     assert json.loads(json.dumps(found)) == found
+
+
+# Many at once
+
+
+def test_many_at_once_is_held_against_the_other_ways():
+    from benchmarks import many
+
+    measured = [
+        {"case": "tiny", "way": "many", "steps_per_second": speed} for speed in (100.0, 900_000.0, 500_000.0)
+    ] + [
+        {"case": "tiny", "way": "torch", "steps_per_second": 5_000.0},
+        {"case": "tiny", "way": "alone", "failed": "no such module"},
+    ]
+    found = many.lines(measured)
+    assert [(line["way"], line["steps"], line["times"]) for line in found] == [
+        ("many", 500_000.0, None),
+        ("torch", 5_000.0, 100.0),
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(many.drawn(found))
+    text = console.export_text()
+    assert "1,000 x 4-16-3" in text
+    assert "100.0 x" in text
+    assert "120 x" in text
+
+
+def test_every_way_trains_the_networks_of_a_case():
+    from benchmarks import many
+
+    case = many.CASES["tiny"]
+    case = case._replace(workload=case.workload._replace(rows=64), networks=2)
+    for way, networks in ((many.many, 2), (many.alone, 1)):
+        train, count = way(case)
+        train(1)
+        assert count == networks
