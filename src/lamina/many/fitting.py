@@ -19,6 +19,7 @@ from lamina.training.feed import on_cpu
 from lamina.training.many import Batches, Fixed, Nets, Rules, batches_of
 from lamina.training.scalars import Split
 
+FOR_EVER = 1 << 30  # epochs of patience
 VALIDATED_AT_ONCE = 256  # rows in a batch of a validation, where its size does not show
 
 
@@ -124,8 +125,14 @@ class Fitting:
         rules = self._rules(pattern, members)
         start = starts[owner]
         length = 0 if rules.validate is None else rules.validate.length
-        arrays = start.params, start.stats
-        nets = Nets(*start[:3], arrays if rules.keeps else ((), ()), many.Watch(*(a[0] for a in many.fresh_watch(1))))
+        arrays: Any = start.params, start.stats
+        nets = Nets(
+            start.params,
+            start.stats,
+            start.slots,
+            arrays if rules.keeps else ((), ()),
+            many.Watch(*(a[0] for a in many.fresh_watch(1))),
+        )
         one = np.int32(1)
         order = None if rules.validate is None else np.zeros(length, np.int32)
         fixed = Fixed(np.zeros(0, np.float32), one, one, one, np.zeros(3, np.int32), order, one)
@@ -162,7 +169,8 @@ class Fitting:
         rules, pattern = group.rules, group.template
         data, begins = self._common(group)
         numbers = group.inputs.rows(range(len(group.members)))
-        common, held = None, 0  # what all validate on
+        common: Numpy | None = None  # what all validate on
+        held = 0
         if rules.validate is not None and not rules.split:
             held = len(jax.tree.leaves(pattern.validation)[0])
             common = _filled(np.arange(held), rules.validate)
@@ -171,15 +179,14 @@ class Fitting:
             seat = self.seats[member]
             start = starts[seat.owner]
             own = seat.held
+            order, count = common, held
             if own is not None and rules.validate is not None:
                 order, count = _filled(own, rules.validate), len(own)
-            else:
-                order, count = common, held
             network = Network(
                 start[:3], numbers[place], shuffles=start.shuffles if self.request.shuffle else None,
                 by_batch=self.request.shuffle == "batch", rows=seat.rows, first=begins[self.set_of[seat.owner]],
                 val_order=order, val_rows=count, epochs=self._whole(seat.owner, "epochs", self.epochs, 0),
-                patience=self._whole(seat.owner, "patience", self.patience or 0, 0), keeps=rules.keeps,
+                patience=self._whole(seat.owner, "patience", FOR_EVER if self.patience is None else self.patience, 0), keeps=rules.keeps,
             )  # fmt: skip
             if pattern.drawn and network.stream is not None:
                 network.look(rules.train.size)
@@ -290,7 +297,7 @@ def _filled(rows: Numpy, batches: Batches) -> Numpy:
 def _in_step(networks: Sequence[Network]) -> bool:
     """Return whether all networks see the same rows in the same order at the same time."""
     first = networks[0]
-    state = None if first.stream is None else first.stream.get_state()
+    state: Any = None if first.stream is None else first.stream.get_state()
     for other in networks[1:]:
         if (other.first, other.epochs) != (first.first, first.epochs) or not np.array_equal(other.rows, first.rows):
             return False

@@ -64,7 +64,7 @@ def shown(config: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return describe(value) if hasattr(value, "shape") and getattr(value, "ndim", 0) else repr(value)
+    return describe(value) if hasattr(value, "shape") and value.shape else repr(value)
 
 
 def take_apart(factory: Callable[..., Any], config: Mapping[str, Any]) -> Parts:
@@ -106,17 +106,18 @@ def with_optimizer(model: Any, changes: Mapping[str, Any], factory: Callable[...
     if not changes:
         return
     optimizer = model.optimizer
-    known = {*optimizer._base_config, *serialization.parameters(type(optimizer))} - {"name"}
+    kind: Any = type(optimizer)
+    known = {*optimizer._base_config, *serialization.parameters(kind)} - {"name"}
     for key in changes:
         if key not in known:
             names = {*known, *arguments(factory)[0], *OF_FIT}
             raise invalid(
                 f"`{key}` is an argument neither of the factory nor of its model's optimizer "
-                f"({type(optimizer).__name__}), nor of the fit.",
+                f"({kind.__name__}), nor of the fit.",
                 received=f"{key}={changes[key]!r}",
                 fix=did_you_mean(key, names),
             )
-    new = type(optimizer).from_config({**optimizer.get_config(), **changes})
+    new = kind.from_config({**optimizer.get_config(), **changes})
     given = dict(model._compile_config or {})
     given["optimizer"] = new
     if given.get("jit_compile") is not None:

@@ -28,9 +28,9 @@ class Start(NamedTuple):
         numbers: Those.
     """
 
-    params: tuple[Numpy, ...]
-    stats: tuple[Numpy, ...]
-    slots: tuple[Numpy, ...]
+    params: Any
+    stats: Any
+    slots: Any
     shuffles: Any
     structure: tuple[Any, ...]
     numbers: tuple[float, ...]

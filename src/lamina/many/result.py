@@ -192,7 +192,7 @@ class Many:
 
         order = self.order()
         found = [self._row(i) for i in order[:rows]]
-        names = list(dict.fromkeys(name for row in found for name in row))
+        names = [name for name in dict.fromkeys(name for row in found for name in row) if self._shown(name, found)]
         more = len(order) - len(found)
         table = Table(
             title=f"{len(self.configs)} configurations by {self.monitor}", caption=f"and {more} more" if more else None
@@ -200,12 +200,19 @@ class Many:
         table.add_column("#", justify="right", style="dim")
         for name in names:
             numbers = all(isinstance(row.get(name, 0), int | float) for row in found)
-            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+            table.add_column(name, justify="right" if numbers else "left", no_wrap=numbers)
         for place, (index, row) in enumerate(zip(order, found, strict=False)):
             table.add_row(
                 str(index), *(_cell(row.get(name, "")) for name in names), style="bold" if place == 0 else None
             )
         return table
+
+    def _shown(self, name: str, found: list[dict[str, Any]]) -> bool:
+        """Return whether a column tells something that the others don't: what was trained on, and how, does not."""
+        logs = {key for network in self._networks(0) for key in network.logs}
+        if name in logs and name != self.monitor:
+            return name.startswith("val_") if self.monitor.startswith("val_") else True
+        return name != "status" or any(row["status"] != "done" for row in found)
 
     def print(self, rows: int = 20) -> None:
         """Print the table of the best configurations."""
@@ -228,6 +235,6 @@ def _mean(values: list[int]) -> Any:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    if hasattr(value, "shape") and getattr(value, "ndim", 0):
+    if hasattr(value, "shape") and value.shape:
         return f"shape {tuple(value.shape)}"
     return str(value)

@@ -10,11 +10,12 @@ from lamina import random
 from lamina._types import Numpy
 from lamina.errors import invalid
 from lamina.many import space as spaces
-from lamina.many.fit import DEFAULT_BATCH, deadline, prepared, say_what_went_wrong
+from lamina.many.fit import deadline, prepared, say_what_went_wrong
 from lamina.many.fitting import Fitting
 from lamina.many.progress import Line, sentence
 from lamina.many.result import Many
 from lamina.training import checks
+from lamina.training.data import DEFAULT_BATCH
 
 
 def tune(

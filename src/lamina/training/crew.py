@@ -157,7 +157,9 @@ def train(program: Program, networks: Sequence[Network], progress: Progress, wor
     The networks are dealt out in turn, so that which stack one is in does not depend on the clock.
     """
     waiting = [network for network in networks if network.open]
-    hands = max(1, min(workers, len(waiting)))
+    if not waiting:
+        return
+    hands = min(workers, len(waiting))
     crews = [_Worker(program, waiting[i::hands], progress) for i in range(hands)]
     if hands == 1:
         crews[0].work()
@@ -251,7 +253,7 @@ class _Worker:
                         seat.draw(batches, order[k, i])
                     else:
                         order[k, i] = 0
-        return self.program.run(self.nets, self.fixed, self.program.data, order, np.int32(count))
+        return self.program.run(self.nets, self.fixed, self.program.data, order, np.int32(count))  # type: ignore[no-any-return]
 
     def _tell(self, watches: Watch, logs: dict[str, Any], spent: float) -> None:
         epochs = steps = 0
