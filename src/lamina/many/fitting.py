@@ -174,6 +174,7 @@ class Fitting:
         if rules.validate is not None and not rules.split:
             held = len(jax.tree.leaves(pattern.validation)[0])
             common = _filled(np.arange(held), rules.validate)
+        patience = FOR_EVER if self.patience is None else self.patience
         networks = []
         for place, member in enumerate(group.members):
             seat = self.seats[member]
@@ -186,7 +187,7 @@ class Fitting:
                 start[:3], numbers[place], shuffles=start.shuffles if self.request.shuffle else None,
                 by_batch=self.request.shuffle == "batch", rows=seat.rows, first=begins[self.set_of[seat.owner]],
                 val_order=order, val_rows=count, epochs=self._whole(seat.owner, "epochs", self.epochs, 0),
-                patience=self._whole(seat.owner, "patience", FOR_EVER if self.patience is None else self.patience, 0), keeps=rules.keeps,
+                patience=self._whole(seat.owner, "patience", patience, 0), keeps=rules.keeps,
             )  # fmt: skip
             if pattern.drawn and network.stream is not None:
                 network.look(rules.train.size)
