@@ -7,6 +7,7 @@ from lamina._version import __version__ as __version__
 
 if TYPE_CHECKING:  # for editors; at run time each name is imported when it is first used
     from lamina.dtype_policies import DTypePolicy as DTypePolicy
+    from lamina.dtype_policies import FloatDTypePolicy as FloatDTypePolicy
     from lamina.graph import KerasTensor as KerasTensor
     from lamina.initializers import Initializer as Initializer
     from lamina.keras import activations as activations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.keras import ops as ops
     from lamina.keras import optimizers as optimizers
     from lamina.keras import preprocessing as preprocessing
+    from lamina.keras import quantizers as quantizers
     from lamina.keras import random as random
     from lamina.keras import regularizers as regularizers
     from lamina.keras import saving as saving
@@ -38,18 +40,20 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.models import Sequential as Sequential
     from lamina.names import name_scope as name_scope
     from lamina.optimizers import Optimizer as Optimizer
+    from lamina.quantizers import Quantizer as Quantizer
     from lamina.regularizers import Regularizer as Regularizer
     from lamina.variables import Variable as Variable
 
 _MODULES = frozenset(
     {
         "activations", "backend", "callbacks", "config", "constraints", "datasets", "dtype_policies", "initializers",
-        "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing", "random",
-        "regularizers", "saving", "utils",
+        "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing",
+        "quantizers", "random", "regularizers", "saving", "utils",
     }
 )  # fmt: skip
 _NAMES = {
     "DTypePolicy": "dtype_policies",
+    "FloatDTypePolicy": "dtype_policies",
     "Initializer": "initializers",
     "Input": "layers",
     "InputSpec": "layers",
@@ -59,6 +63,7 @@ _NAMES = {
     "Metric": "metrics",
     "Model": "models",
     "Optimizer": "optimizers",
+    "Quantizer": "quantizers",
     "Regularizer": "regularizers",
     "Sequential": "models",
     "Variable": "variables",

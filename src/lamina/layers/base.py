@@ -307,7 +307,7 @@ class Layer(Parts):
     def _cast_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         mixed = self.autocast and self.compute_dtype != self.variable_dtype and is_float(self.compute_dtype)
         with autocast(self.compute_dtype if mixed else None):
-            return self.call(*args, **kwargs)
+            return self._calling()(*args, **kwargs)
 
     def _fill_training(self, context: CallContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         parameters = signatures.call_parameters(type(self))

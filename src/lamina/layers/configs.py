@@ -40,6 +40,10 @@ def describe(layer: Any, base: type) -> Config:
     for name in getattr(cls, "_config_order", None) or own:
         if name not in config:
             config[name] = serialization.encode(getattr(layer, name))
+    for name in getattr(cls, "_optional_config", ()):
+        value = getattr(layer, name, None)
+        if value:
+            config[name] = value
     return config
 
 
@@ -91,7 +95,7 @@ def restore(cls: type, config: Config) -> Any:
     """
     config = {key: serialization.decode(value) for key, value in config.items()}
     policy = config.get("dtype")
-    if isinstance(policy, dtype_policies.DTypePolicy) and policy.quantization_mode is None:
+    if type(policy) is dtype_policies.DTypePolicy:
         config["dtype"] = policy.name
     found = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
     left: Config = {}

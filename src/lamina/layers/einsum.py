@@ -1,6 +1,8 @@
 """A fully connected layer along any axes, described by an equation."""
 
+import math
 import re
+import string
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +11,8 @@ import jax.numpy as jnp
 from lamina import activations, constraints, initializers, registry, regularizers
 from lamina._types import Shape
 from lamina.errors import InvalidArgumentError, invalid
-from lamina.layers.base import Layer
+from lamina.layers import quantized
+from lamina.layers.adaptable import Adaptable, Effective
 from lamina.layers.input_spec import InputSpec
 from lamina.layers.traits import rowwise_function
 from lamina.variables import Variable
@@ -32,7 +35,7 @@ class _Plan(NamedTuple):
 
 
 @registry.export("layers")
-class EinsumDense(Layer):
+class EinsumDense(Adaptable):
     """A layer `activation(einsum(equation, inputs, kernel) + bias)`.
 
     Args:
@@ -47,17 +50,18 @@ class EinsumDense(Layer):
         bias_regularizer: A function of the bias that is added to the loss.
         kernel_constraint: A function that maps the kernel back to what is allowed after each update.
         bias_constraint: The same for the bias.
+        lora_rank: Width of low-rank adapters of the kernel, see `enable_lora`; None for none.
+        lora_alpha: Strength of the adapters. Default: their rank.
+        quantization_config: Settings for a quantized policy, see `quantize`.
         **kwargs: `name`, `dtype`, `trainable`: see `Layer`.
 
     Raises:
         InvalidArgumentError: If the equation has another form, or does not fit the shapes.
     """
 
-    kernel: Variable
+    kernel = Effective()
     bias: Variable | None
     rowwise = True
-    quantization_config = None
-    _has_build = True
     _config_order = (
         "output_shape", "equation", "activation", "bias_axes", "kernel_initializer", "bias_initializer",
         "kernel_regularizer", "bias_regularizer", "activity_regularizer", "kernel_constraint", "bias_constraint",
@@ -76,6 +80,9 @@ class EinsumDense(Layer):
         bias_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -89,6 +96,7 @@ class EinsumDense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+        self._keep(lora_rank, lora_alpha, quantization_config)
         self.rowwise = self.rowwise and rowwise_function(self.activation) and _batch_first(equation)
 
     @property
@@ -109,9 +117,8 @@ class EinsumDense(Layer):
             arguments = {**initializer.get_config(), "seed": initializer.seed}
             arguments.update(input_axes=plan.input_axes, output_axes=plan.output_axes)
             initializer = type(initializer).from_config(arguments)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=plan.kernel,
+        self._add_large(
+            plan.kernel,
             initializer=initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
@@ -126,17 +133,101 @@ class EinsumDense(Layer):
                 constraint=self.bias_constraint,
             )
 
+        self._finish_build()
+
     def call(self, inputs: Any, training: Any = None) -> Any:
         del training
         if "..." not in self.equation and inputs.ndim != self.equation.index(","):
             raise self._error("The equation names another number of axes of the input.", f"{inputs.shape=}")
-        output = jnp.einsum(self.equation, inputs, self.kernel.value)
+        if self.lora_enabled:
+            return self._adapted(inputs, self._product(inputs, self._stored.value))
+        return self._finished(jnp.einsum(self.equation, inputs, self.kernel.value))
+
+    def _finished(self, output: Any) -> Any:
         output = output if self.bias is None else output + self.bias.value
         return output if self.activation is None else self.activation(output)
 
-    @property
-    def _kernel(self) -> Variable:
-        return self.kernel
+    def _adapted(self, inputs: Any, output: Any) -> Any:
+        """Return the output from the product: with adapters, bias and activation."""
+        if self.lora_enabled:
+            output = output + jnp.einsum(self.equation, inputs, self._delta().astype(self.compute_dtype))
+        return self._finished(output.astype(self.compute_dtype))
+
+    def _product(self, inputs: Any, kernel: Any) -> Any:
+        """Return the product in the type of computation; whole numbers are added up as 32-bit ones."""
+        if inputs.dtype == kernel.dtype == jnp.int8:
+            found = jnp.einsum(self.equation, inputs, kernel, preferred_element_type=jnp.int32)
+            return found.astype(self.compute_dtype)
+        return jnp.einsum(self.equation, inputs.astype(self.compute_dtype), kernel.astype(self.compute_dtype))
+
+    def _int8_call(self, inputs: Any, training: Any = None) -> Any:
+        del training
+        kernel, scale = self._stored.value, self.kernel_scale.value
+        if self.inputs_quantizer is None:
+            return self._adapted(inputs, self._product(inputs, kernel) / scale)
+
+        def floats(whole: Any) -> Any:
+            return whole.astype(self.compute_dtype) / self._spread_scale(scale)
+
+        def quantizer(x: Any) -> tuple[Any, Any]:
+            whole, divisor = self._quantized_inputs(x)
+            return whole, divisor * scale
+
+        return self._adapted(inputs, quantized.with_quantized_inputs(self._product, kernel, floats, quantizer)(inputs))
+
+    def _int4_call(self, inputs: Any, training: Any = None) -> Any:
+        del training
+        kernel = self._floats()
+        if self.inputs_quantizer is None:
+            return self._adapted(inputs, self._product(inputs, kernel))
+        run = quantized.with_quantized_inputs(self._product, kernel, lambda weights: weights, self._quantized_inputs)
+        return self._adapted(inputs, run(inputs))
+
+    def _float8_call(self, inputs: Any, training: Any = None) -> Any:
+        if self.lora_enabled:
+            raise NotImplementedError("Currently, `_float8_call` doesn't support LoRA")
+        output = quantized.float8_product(self, self._product, inputs, self._stored.value, bool(training))
+        if self.bias is not None:
+            output = output + self.bias.value.astype(jnp.bfloat16).astype(output.dtype)
+        return output if self.activation is None else self.activation(output)
+
+    def _quantized_inputs(self, inputs: Any) -> tuple[Any, Any]:
+        """Return the inputs as whole numbers, and the scale in the layout of the output."""
+        ins, _, outs = self._labels(inputs.ndim)
+        axes = tuple(i for i, letter in enumerate(ins) if letter not in outs)
+        whole, scale = self.inputs_quantizer(inputs, axis=axes)
+        return whole, _laid_out(scale, ins, outs)
+
+    def _labels(self, rank: int) -> tuple[str, str, str]:
+        """Return the letters of input, kernel and output, with letters of our own for what "..." stands for."""
+        ins, weights, outs = re.split(",|->", self.equation)
+        free = [letter for letter in string.ascii_letters if letter not in self.equation]
+        elided = "".join(free[: rank - len(ins.replace("...", ""))])
+        return ins.replace("...", elided), weights, outs.replace("...", elided)
+
+    def _rank(self) -> int:
+        return self.input_spec.ndim if self.input_spec is not None else len(re.split(",", self.equation)[0])
+
+    def _int8_axes(self) -> tuple[int, ...]:
+        _, weights, outs = self._labels(self._rank())
+        return tuple(i for i, letter in enumerate(weights) if letter not in outs)
+
+    def _keep_scale(self, scale: Any) -> Any:
+        """Return the scale of 8-bit numbers in the layout of the output, as Keras keeps it."""
+        _, weights, outs = self._labels(self._rank())
+        return _laid_out(jnp.asarray(scale), weights, outs)
+
+    def _spread_scale(self, scale: Any) -> Any:
+        _, weights, outs = self._labels(self._rank())
+        kept = "".join(letter for letter in outs if letter in weights)
+        thin = jnp.squeeze(scale, tuple(i for i, letter in enumerate(outs) if letter not in weights))
+        order = [kept.index(letter) for letter in weights if letter in outs]
+        return jnp.expand_dims(jnp.transpose(thin, order), self._int8_axes())
+
+    def _matrix(self, shape: Any) -> tuple[int, int]:
+        shared = self._int8_axes()
+        rows = math.prod(size for i, size in enumerate(shape) if i in shared)
+        return rows, math.prod(size for i, size in enumerate(shape) if i not in shared)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self._plan(input_shape).output
@@ -230,3 +321,11 @@ def _batch_first(equation: str) -> bool:
     first, _, result = equation.partition("->")
     given, _, kernel = first.partition(",")
     return given[:1] == result[:1] != "" and given[:1] not in kernel
+
+
+def _laid_out(scale: Any, letters: str, outs: str) -> Any:
+    """Return a scale, of size 1 where no letter of the output is, in the layout of the output."""
+    kept = "".join(letter for letter in letters if letter in outs)
+    thin = jnp.squeeze(scale, tuple(i for i, letter in enumerate(letters) if letter not in outs))
+    ordered = jnp.transpose(thin, [kept.index(letter) for letter in outs if letter in letters])
+    return jnp.expand_dims(ordered, tuple(i for i, letter in enumerate(outs) if letter not in letters))

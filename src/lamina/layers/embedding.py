@@ -11,13 +11,13 @@ from lamina import config, constraints, initializers, registry, regularizers
 from lamina._types import Array, Shape
 from lamina.errors import invalid
 from lamina.graph import KerasTensor
-from lamina.layers.base import Layer
+from lamina.layers.adaptable import Adaptable, Effective
+from lamina.layers.quantized import Int4, floats_of
 from lamina.ops.arithmetic import not_equal
-from lamina.variables import Variable
 
 
 @registry.export("layers")
-class Embedding(Layer):
+class Embedding(Adaptable):
     """The row of a learned table for each whole number of the input.
 
     Args:
@@ -28,6 +28,9 @@ class Embedding(Layer):
         embeddings_constraint: A function that maps the table back to what is allowed after each update.
         mask_zero: Whether 0 stands for "nothing here": the output then has a mask.
         weights: The table to start with, of shape `(input_dim, output_dim)`.
+        lora_rank: Width of low-rank adapters of the table, see `enable_lora`; None for none.
+        lora_alpha: Strength of the adapters. Default: their rank.
+        quantization_config: Settings for a quantized policy, see `quantize`.
         **kwargs: `name`, `dtype`, `trainable`: see `Layer`.
 
     Shapes:
@@ -39,10 +42,11 @@ class Embedding(Layer):
         InvalidArgumentError: If a size is no positive whole number, or a number of the input has no row.
     """
 
-    embeddings: Variable
+    embeddings = Effective()
     rowwise = True
-    quantization_config = None
-    _has_build = True
+    _large = "embeddings"
+    _modes = ("int8", "int4")
+    _across = True
     _config_order = (
         "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer", "activity_regularizer",
         "embeddings_constraint", "mask_zero", "quantization_config",
@@ -57,6 +61,9 @@ class Embedding(Layer):
         embeddings_constraint: Any = None,
         mask_zero: bool = False,
         weights: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
         **kwargs: Any,
     ) -> None:
         self.input_dim = _size(input_dim, "input_dim")
@@ -67,6 +74,7 @@ class Embedding(Layer):
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self._keep(lora_rank, lora_alpha, quantization_config)
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         self.autocast = False
@@ -80,18 +88,57 @@ class Embedding(Layer):
     def build(self, input_shape: Any = None) -> None:
         if self.built:
             return
-        self.embeddings = self.add_weight(
-            name="embeddings",
-            shape=(self.input_dim, self.output_dim),
+        self._add_large(
+            (self.input_dim, self.output_dim),
             initializer=self.embeddings_initializer,
             regularizer=self.embeddings_regularizer,
             constraint=self.embeddings_constraint,
         )
 
+        self._finish_build()
+
     def call(self, inputs: Any) -> Any:
-        numbers = inputs if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs.astype(jnp.int32)
-        self._check_numbers(numbers)
+        numbers = self._numbers(inputs)
+        if self.lora_enabled:
+            return self._adapted(jnp.take(self._stored.value, numbers, axis=0), numbers)
         return jnp.take(self.embeddings.value, numbers, axis=0).astype(self.compute_dtype)
+
+    def _adapted(self, rows: Any, numbers: Array) -> Any:
+        """Return rows of the table with what the adapters add to them."""
+        if self.lora_enabled:
+            a, b = self._adapters
+            rows = rows + self._strength * jnp.matmul(jnp.take(a.value, numbers, axis=0), b.value)
+        return rows.astype(self.compute_dtype)
+
+    def _int8_call(self, inputs: Any, training: Any = None) -> Any:
+        del training
+        numbers = self._numbers(inputs)
+        rows = jnp.take(self._stored.value, numbers, axis=0).astype(self.compute_dtype)
+        scale = jnp.take(self.embeddings_scale.value, numbers, axis=0)
+        return self._adapted(rows / scale[..., None].astype(self.compute_dtype), numbers)
+
+    def _int4_call(self, inputs: Any, training: Any = None) -> Any:
+        del training
+        numbers = self._numbers(inputs)
+        table = self._int4()
+        taken = [None if part is None else jnp.take(part, numbers, axis=0) for part in table[:3]]
+        rows = [None if part is None else part.reshape(-1, *part.shape[numbers.ndim :]) for part in taken]
+        found = floats_of(Int4(*rows, table.groups), self.output_dim, True, self.compute_dtype)
+        return self._adapted(found.reshape(*numbers.shape, self.output_dim), numbers)
+
+    def _numbers(self, inputs: Any) -> Array:
+        numbers: Array = inputs if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs.astype(jnp.int32)
+        self._check_numbers(numbers)
+        return numbers
+
+    def _int8_axes(self) -> tuple[int, ...]:
+        return (-1,)
+
+    def _matrix(self, shape: Any) -> tuple[int, int]:
+        return shape[0], shape[1]
+
+    def quantized_call(self, inputs: Any, training: Any = None) -> Any:
+        return super().quantized_call(inputs)
 
     def _check_numbers(self, numbers: Array) -> None:
         """Refuse numbers without a row, where they are known: JAX gives NaN, or for negative ones the last rows."""
@@ -107,10 +154,6 @@ class Embedding(Layer):
                 if least >= 0
                 else "shift the numbers to start at 0.",
             )
-
-    @property
-    def _embeddings(self) -> Variable:
-        return self.embeddings
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config, constraints, dtype_policies, initializers, machine, names, regularizers, serialization
+from lamina import config, constraints, initializers, machine, names, regularizers
 from lamina._types import Array, Numpy
 from lamina.errors import NotBuiltError, invalid, message, warn
 from lamina.layers.context import CallContext, current
+from lamina.layers.policies import Policies
 from lamina.metrics import Metric
 from lamina.random import SeedGenerator
 from lamina.variables import Variable, is_float, standardize_dtype
@@ -33,12 +34,11 @@ class _Tracker:
         """Do nothing."""
 
 
-class Parts(serialization.Configurable):
+class Parts(Policies):
     """The half of a layer that holds things: everything set as an attribute is part of it, also in lists and dicts."""
 
     name: str
     built: bool
-    _dtype_policy: dtype_policies.DTypePolicy
     _weights: list[Variable]
     _losses: list[Array]
     _trainable: bool
@@ -90,6 +90,10 @@ class Parts(serialization.Configurable):
     def _own_variables(self) -> list[Variable]:
         own = {id(p): p for p in self._parts() if isinstance(p, Variable)}.values()
         return [v for v in own if v.born_trainable] + [v for v in own if not v.born_trainable]
+
+    def _stored_variables(self) -> list[Variable]:
+        """Return the variables that a file holds for it, in order."""
+        return self._own_variables()
 
     @property
     def variables(self) -> list[Variable]:
@@ -172,43 +176,9 @@ class Parts(serialization.Configurable):
             layer.trainable = value
 
     @property
-    def dtype_policy(self) -> dtype_policies.DTypePolicy:
-        """The types in which it computes and keeps its weights. May be set to a policy or its name."""
-        return self._dtype_policy
-
-    @dtype_policy.setter
-    def dtype_policy(self, value: Any) -> None:
-        self._dtype_policy = dtype_policies.get(value)
-
-    @property
     def path(self) -> str | None:
         """Its place in the model, e.g. 'sequential/dense'; None before it is built."""
         return self._path
-
-    @property
-    def compute_dtype(self) -> str:
-        """Type in which it computes."""
-        return self.dtype_policy.compute_dtype
-
-    @property
-    def variable_dtype(self) -> str:
-        """Type of its weights."""
-        return self.dtype_policy.variable_dtype
-
-    @property
-    def dtype(self) -> str:
-        """Type of its weights."""
-        return self.variable_dtype
-
-    @property
-    def input_dtype(self) -> str:
-        """Type to which its inputs are cast."""
-        return self.compute_dtype
-
-    @property
-    def quantization_mode(self) -> str | None:
-        """How its weights are quantized, or None."""
-        return self.dtype_policy.quantization_mode
 
     def count_params(self) -> int:
         """Return the number of its weights.
@@ -397,7 +367,7 @@ class Parts(serialization.Configurable):
 
     def save_own_variables(self, store: Any) -> None:
         """Put its own weights into `store` under '0', '1', ..."""
-        for i, variable in enumerate(self._own_variables()):
+        for i, variable in enumerate(self._stored_variables()):
             store[str(i)] = np.asarray(variable._array)
 
     def load_own_variables(self, store: Any) -> None:
@@ -406,7 +376,7 @@ class Parts(serialization.Configurable):
         Raises:
             InvalidArgumentError: If their number or a shape does not fit.
         """
-        own = self._own_variables()
+        own = self._stored_variables()
         if len(store.keys()) != len(own):
             state = "" if self.built or own else " The layer is not built: build the model first."
             raise invalid(

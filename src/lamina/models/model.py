@@ -14,7 +14,7 @@ from lamina.graph import FunctionOperation, Graph, KerasTensor
 from lamina.layers import InputLayer, signatures
 from lamina.layers.base import Layer
 from lamina.layers.context import CallContext, calling, set_mask
-from lamina.models import optimizing, stepping, structures
+from lamina.models import optimizing, quantizing, stepping, structures
 from lamina.models.trainer import Trainer
 from lamina.ops import rows
 from lamina.training import checks
@@ -56,6 +56,7 @@ class Model(Trainer, Layer):
     _takes_anything = True
     outputs_of_step: Outputs | None = None
     column_names: list[str] | None = None
+    quantize = quantizing.quantize  # type: ignore[assignment]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and is_functional(args, kwargs):

@@ -90,7 +90,7 @@ def load(
 
 def variables_of(part: Saveable) -> list[Variable]:
     """Return the variables that a part itself keeps in a file, in order."""
-    return part.variables if isinstance(part, Optimizer) else part._own_variables()
+    return part.variables if isinstance(part, Optimizer) else part._stored_variables()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lamina import layers
+from lamina.layers import EinsumDense
 from lamina.models import Model, Sequential
 from lamina.models.functional import Functional
 
@@ -16,6 +16,4 @@ def install() -> None:
     """Give lamina's classes these attributes."""
     Model._operations = property(lambda model: model.operations)  # type: ignore[attr-defined]
     Sequential._functional = property(_functional)  # type: ignore[attr-defined]
-    layers.Dense._kernel = property(lambda layer: layer.kernel)  # type: ignore[attr-defined]
-    layers.EinsumDense._kernel = property(lambda layer: layer.kernel)  # type: ignore[attr-defined]
-    layers.Embedding._embeddings = property(lambda layer: layer.embeddings)  # type: ignore[attr-defined]
+    EinsumDense._int4_unpacked_column_size = property(lambda layer: layer._orig_output_dim)  # type: ignore[attr-defined]

@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.quantizers`."""
+
+from lamina.quantizers import *  # noqa: F403
