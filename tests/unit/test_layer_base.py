@@ -330,9 +330,9 @@ def test_trainable_must_be_a_boolean(value):
 def test_an_unknown_argument_is_refused_with_the_nearest():
     with pytest.raises(InvalidArgumentError, match=r"(?s)Unrecognized keyword arguments passed to Dense.*'activation'"):
         Dense(2, activasion="relu")
-    assert Dense(2, quantization_config=None, lora_rank=None).units == 2
+    assert Dropout(0.5, lora_rank=None).rate == 0.5
     with pytest.raises(InvalidArgumentError, match="Unrecognized"):
-        Dense(2, lora_rank=4)
+        Dropout(0.5, lora_rank=4)
 
 
 def test_count_params_needs_weights():

@@ -150,7 +150,8 @@ class Adaptable(Layer):
     def _delta(self) -> Array:
         """Return what the adapters add to the weight."""
         a, b = self._adapters
-        return self._strength * jnp.matmul(a.value, b.value)
+        delta: Array = self._strength * jnp.matmul(a.value, b.value)
+        return delta
 
     @property
     def trainable(self) -> bool:
@@ -268,8 +269,9 @@ class Adaptable(Layer):
         if self.quantization_mode == "int4":
             found = quantized.floats_of(self._int4(), self._orig_output_dim, self._across, self.compute_dtype)
             return found.reshape(self._original_shape)
-        scale = getattr(self, f"{self._large}_scale").value
-        return self._stored.value.astype(self.compute_dtype) / self._spread_scale(scale).astype(self.compute_dtype)
+        scale = self._spread_scale(getattr(self, f"{self._large}_scale").value)
+        floats: Array = self._stored.value.astype(self.compute_dtype) / scale.astype(self.compute_dtype)
+        return floats
 
     def _float_shape(self) -> Shape:
         return self._original_shape if self.quantization_mode == "int4" else self._stored.shape

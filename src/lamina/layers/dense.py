@@ -47,6 +47,7 @@ class Dense(Adaptable):
     """
 
     kernel = Effective()
+    kernel_scale: Variable
     bias: Variable | None
     rowwise = True
     supports_masking = True

@@ -60,6 +60,7 @@ class EinsumDense(Adaptable):
     """
 
     kernel = Effective()
+    kernel_scale: Variable
     bias: Variable | None
     rowwise = True
     _config_order = (

@@ -14,6 +14,7 @@ from lamina.graph import KerasTensor
 from lamina.layers.adaptable import Adaptable, Effective
 from lamina.layers.quantized import Int4, floats_of
 from lamina.ops.arithmetic import not_equal
+from lamina.variables import Variable
 
 
 @registry.export("layers")
@@ -43,6 +44,7 @@ class Embedding(Adaptable):
     """
 
     embeddings = Effective()
+    embeddings_scale: Variable
     rowwise = True
     _large = "embeddings"
     _modes = ("int8", "int4")
@@ -123,7 +125,7 @@ class Embedding(Adaptable):
         table = self._int4()
         taken = [None if part is None else jnp.take(part, numbers, axis=0) for part in table[:3]]
         rows = [None if part is None else part.reshape(-1, *part.shape[numbers.ndim :]) for part in taken]
-        found = floats_of(Int4(*rows, table.groups), self.output_dim, True, self.compute_dtype)
+        found = floats_of(Int4(rows[0], rows[1], rows[2], table.groups), self.output_dim, True, self.compute_dtype)
         return self._adapted(found.reshape(*numbers.shape, self.output_dim), numbers)
 
     def _numbers(self, inputs: Any) -> Array:

@@ -165,7 +165,7 @@ class Policies(serialization.Configurable):
     def _not_implemented(self, method: str) -> NotImplementedError:
         return NotImplementedError(f"Layer {type(self).__name__} does not have a `{method}` method implemented.")
 
-    _modes = dtype_policies.QUANTIZATION_MODES
+    _modes: tuple[str, ...] = dtype_policies.QUANTIZATION_MODES
 
     def _mode_error(self, mode: Any) -> NotImplementedError:
         return NotImplementedError(

@@ -175,7 +175,7 @@ def _rounded_gradient_forward(outputs: Any, scale: Any, history: Any, dtype: str
 
 
 def _rounded_gradient_backward(dtype: str, kept: Any, upstream: Any) -> tuple[Any, Any, Any]:
-    scale, history = _next(upstream, *kept, "float8_e5m2")
+    scale, history = _next(upstream, kept[0], kept[1], "float8_e5m2")
     return (
         float8.quantize_and_dequantize(upstream, kept[0], "float8_e5m2", dtype).astype(upstream.dtype),
         scale,

@@ -133,7 +133,11 @@ def _check_int8(config: QuantizationConfig) -> None:
         )
 
 
-_OF_MODE = {"int8": Int8QuantizationConfig, "int4": Int4QuantizationConfig, "float8": Float8QuantizationConfig}
+_OF_MODE: dict[str, Any] = {
+    "int8": Int8QuantizationConfig,
+    "int4": Int4QuantizationConfig,
+    "float8": Float8QuantizationConfig,
+}
 
 
 def validate_and_resolve_config(mode: Any, config: Any) -> QuantizationConfig:
@@ -155,7 +159,8 @@ def validate_and_resolve_config(mode: Any, config: Any) -> QuantizationConfig:
     if config is None:
         if mode is None:
             raise invalid("You must provide either `mode` or `config` to `quantize`.")
-        return _OF_MODE[mode]()  # type: ignore[abstract]
+        found: QuantizationConfig = _OF_MODE[mode]()
+        return found
     if not isinstance(config, QuantizationConfig):
         raise invalid(
             "Argument `config` must be an instance of `QuantizationConfig`.",

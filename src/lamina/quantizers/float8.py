@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from lamina import registry
 from lamina._types import Array
+from lamina.ops.basics import finfo
 
 LARGEST = {"float8_e4m3fn": 448.0, "float8_e5m2": 57344.0}
 
@@ -43,6 +44,6 @@ def quantize_and_dequantize(inputs: Any, scale: Any, quantized_dtype: str, compu
         compute_dtype: Type of the result.
     """
     unit = jnp.asarray(scale).astype(compute_dtype)
-    largest = jnp.asarray(float(jnp.finfo(quantized_dtype).max), compute_dtype)
+    largest = jnp.asarray(float(finfo(quantized_dtype).max), compute_dtype)
     small = jnp.clip(jnp.asarray(inputs) / unit, -largest, largest).astype(quantized_dtype)
     return small.astype(compute_dtype) * unit

@@ -62,7 +62,7 @@ class AbsMaxQuantizer(Quantizer):
     ) -> None:
         super().__init__(output_dtype)
         self.axis = None if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-        self.value_range = tuple(value_range)
+        self.value_range = (value_range[0], value_range[1])
         self.epsilon = config.epsilon() if epsilon is None else epsilon
         if output_dtype == "int8" and (value_range[0] < -128 or value_range[1] > 127):
             raise invalid(
@@ -276,13 +276,15 @@ def compute_quantization_parameters(
 def quantize_with_zero_point(input_tensor: Any, scale: Any, zero: Any, maxq: Any) -> Array:
     """Return `round(x / scale + zero)`, kept between 0 and `maxq`."""
     safe = jnp.where(jnp.asarray(scale) == 0, jnp.asarray(1e-8, jnp.asarray(scale).dtype), scale)
-    return jnp.clip(jnp.round(jnp.asarray(input_tensor) / safe + jnp.asarray(zero).astype(safe.dtype)), 0, maxq)
+    found: Array = jnp.clip(jnp.round(jnp.asarray(input_tensor) / safe + jnp.asarray(zero).astype(safe.dtype)), 0, maxq)
+    return found
 
 
 def dequantize_with_zero_point(input_tensor: Any, scale: Any, zero: Any) -> Array:
     """Return `(q - zero) * scale`."""
     scale = jnp.asarray(scale)
-    return scale * (jnp.asarray(input_tensor) - jnp.asarray(zero).astype(scale.dtype))
+    found: Array = scale * (jnp.asarray(input_tensor) - jnp.asarray(zero).astype(scale.dtype))
+    return found
 
 
 @registry.export("quantizers")
