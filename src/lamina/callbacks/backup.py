@@ -10,7 +10,8 @@ from lamina import registry
 from lamina.callbacks.base import Callback, Logs, unawaited
 from lamina.callbacks.checkpoint import batches_since, is_count
 from lamina.errors import FileFormatError, invalid
-from lamina.saving import atomic, snapshots
+from lamina.files import atomic
+from lamina.saving import snapshots
 
 
 @registry.export("callbacks")

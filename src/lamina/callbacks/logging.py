@@ -11,7 +11,7 @@ from lamina import config, registry
 from lamina.callbacks.base import HOOKS, Callback, Logs, passive
 from lamina.callbacks.monitor import unknown_argument
 from lamina.errors import invalid, nearest
-from lamina.saving import atomic
+from lamina.files import atomic
 
 
 @registry.export("callbacks")

@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina._types import Config, Numpy
 from lamina.errors import FileFormatError, message
-from lamina.saving import atomic
+from lamina.files import atomic
 
 _VERSION = 1
 _HEADER_LIMIT = 100 << 20
