@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -53,37 +54,48 @@ def factory(workload: Workload) -> Callable[[], Any]:
     return make
 
 
-def many(case: Case) -> tuple[Callable[[int], object], int]:
-    """Return `train(epochs)` and how many networks an epoch of it trains."""
+class Way(NamedTuple):
+    """How networks are trained, how many an epoch trains, and what tells the time."""
+
+    train: Callable[[int], object]
+    networks: int = 1
+    clock: Callable[[], float] = time.perf_counter
+
+
+def many(case: Case) -> Way:
+    """All at once. The clock stands while the models are made, which takes long and is the same for any epochs."""
     import lamina
 
     (x, y), _ = case.workload.data()
-    make = factory(case.workload)
-    return lambda epochs: lamina.fit_many(
-        make, x, y, case.networks, batch_size=case.workload.batch, epochs=epochs, seed=0
-    ), case.networks
+    make, spent = factory(case.workload), [0.0]
+
+    def train(epochs: int) -> None:
+        found = lamina.fit_many(make, x, y, case.networks, batch_size=case.workload.batch, epochs=epochs, seed=0)
+        spent.append(spent[-1] + found.seconds)
+
+    return Way(train, case.networks, lambda: spent[-1])
 
 
-def alone(case: Case) -> tuple[Callable[[int], object], int]:
+def alone(case: Case) -> Way:
     """One network for all: the next would cost the same."""
     (x, y), _ = case.workload.data()
     model = factory(case.workload)()
-    return lambda epochs: model.fit(x, y, batch_size=case.workload.batch, epochs=epochs, verbose=0), 1
+    return Way(lambda epochs: model.fit(x, y, batch_size=case.workload.batch, epochs=epochs, verbose=0))
 
 
-def torch(case: Case) -> tuple[Callable[[int], object], int]:
+def torch(case: Case) -> Way:
     """PyTorch's loop, one network for all."""
     from benchmarks.peers import torch_script
 
-    return torch_script.fit(case.workload), 1
+    return Way(torch_script.fit(case.workload))
 
 
 def child(way: str, name: str, seconds: float) -> None:
     """Print the steps a second of one way, as JSON."""
     case = CASES[name]
-    train, networks = {"many": many, "alone": alone, "torch": torch}[way](case)
-    timing = measure.training(train, seconds)
-    steps = -(-case.workload.rows // case.workload.batch) * networks
+    chosen = {"many": many, "alone": alone, "torch": torch}[way](case)
+    timing = measure.training(chosen.train, seconds, chosen.clock)
+    steps = -(-case.workload.rows // case.workload.batch) * chosen.networks
     print(json.dumps({"steps_per_second": steps / timing.epoch, **timing._asdict()}))
 
 
@@ -133,7 +145,7 @@ def drawn(found: list[dict[str, Any]]) -> Table:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each way.")
-@click.option("--seconds", type=click.FloatRange(min=0.01), default=3.0, show_default=True, help="Length of each.")
+@click.option("--seconds", type=click.FloatRange(min=0.01), default=6.0, show_default=True, help="Length of each.")
 @click.option("--cases", default=",".join(CASES), show_default=True, help="Names with commas between.")
 def main(rounds: int, seconds: float, cases: str) -> None:
     """Measure training many networks at once."""

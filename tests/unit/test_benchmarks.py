@@ -370,6 +370,8 @@ def test_every_way_trains_the_networks_of_a_case():
     case = many.CASES["tiny"]
     case = case._replace(workload=case.workload._replace(rows=64), networks=2)
     for way, networks in ((many.many, 2), (many.alone, 1)):
-        train, count = way(case)
-        train(1)
-        assert count == networks
+        found = way(case)
+        begin = found.clock()
+        found.train(1)
+        assert found.networks == networks
+        assert found.clock() > begin

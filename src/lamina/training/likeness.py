@@ -163,7 +163,9 @@ def _of_object(value: Any, label: str, tokens: list[Any]) -> Iterator[tuple[Any,
         tokens.append(("named", getattr(value, "__module__", None), named))
         return
     if held is None:
-        slots = [n for c in cls.__mro__ for n in getattr(c, "__slots__", ()) if hasattr(value, n)]
+        slots = [
+            n for c in cls.__mro__ for n in getattr(c, "__slots__", ()) if n != "__weakref__" and hasattr(value, n)
+        ]
         if not slots:
             tokens.append(_Itself(value))  # nothing is known of it: it is like itself alone
             return
