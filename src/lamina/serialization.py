@@ -401,9 +401,9 @@ def _resolve(config: Config, name: Any, inner: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _table() -> bool:
+def _table(rooms: str = "activations constraints initializers metrics models optimizers utils.feature_space") -> bool:
     """Import the rooms that fill the table, since a program need not have used all of them."""
-    for room in ("activations", "constraints", "initializers", "layers", "losses", "metrics", "models", "optimizers"):
+    for room in rooms.split():
         importlib.import_module(f"lamina.{room}")
     return True
 
@@ -416,7 +416,7 @@ def _built_in(module: Any, name: Any, is_function: bool) -> Any:
         found = registry.function(name)
         return found if _kind(found) in _OF_FUNCTIONS else None
     found = registry.at(module, name) if module else None
-    if _kind(found) in _NOT_IN_FILES:
+    if _kind(found) in _NOT_IN_FILES and not hasattr(found, "build_from_config"):
         return None
     if isinstance(found, types.FunctionType):
         return found if is_function or registry.kind_of_module(module or "") in _OF_FUNCTIONS else None
@@ -428,7 +428,7 @@ def _kind(thing: Any) -> str | None:
     return registry.kind_of_module(place[0]) if place else None
 
 
-_NOT_IN_FILES = ("callbacks", "utils")  # a model has none of these, and some write files when they are made
+_NOT_IN_FILES = ("callbacks", "utils")  # a model has none of these but layers; some write files when they are made
 _OF_FUNCTIONS = ("activations", "losses", "metrics")  # kinds in which Keras's files may name a function as a class
 
 

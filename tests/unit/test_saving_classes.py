@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,16 +121,25 @@ def test_a_compile_of_the_users_is_not_called_and_that_is_said(tmp_path):
     assert same(values(model)[:2], values(copy))
 
 
-def test_assets_that_a_file_cannot_hold_are_not_dropped_in_silence(tmp_path):
+def test_a_layer_of_the_users_keeps_files_of_its_own(tmp_path, clean_registry):
+    @saving.register_keras_serializable("mine")
     class Words(layers.Layer):
+        words = ()
+
         def save_assets(self, path):
-            raise AssertionError
+            (Path(path) / "deep").mkdir()
+            (Path(path) / "deep" / "words.txt").write_text(" ".join(self.words))
+
+        def load_assets(self, path):
+            self.words = tuple((Path(path) / "deep" / "words.txt").read_text().split())
 
         def call(self, x):
             return x
 
-    with pytest.warns(UserWarning, match="`save_assets` of layer `words` is not called"):
-        Sequential([Input((4,)), Words()]).save(tmp_path / "m.keras")
+    model = Sequential([Input((4,)), Words()])
+    model.layers[0].words = ("some", "words")
+    model.save(tmp_path / "m.keras")
+    assert saving.load_model(tmp_path / "m.keras").layers[0].words == ("some", "words")
 
 
 def test_one_object_in_two_places_stays_one_object(tmp_path, clean_registry):

@@ -11,14 +11,14 @@ import numpy as np
 from lamina import config, registry
 from lamina._types import Array, Config, Numpy, Shape
 from lamina.errors import InvalidTypeError, invalid, message
-from lamina.layers.base import Layer
+from lamina.layers.host import DataLayer
 from lamina.layers.moments import Moments
 from lamina.layers.traits import same_shape
 from lamina.variables import Variable
 
 
 @registry.export("layers")
-class Rescaling(Layer):
+class Rescaling(DataLayer):
     """`inputs * scale + offset`, e.g. `Rescaling(1 / 255)` for pixels.
 
     Args:
@@ -46,7 +46,7 @@ class Rescaling(Layer):
 
 
 @registry.export("layers")
-class Normalization(Layer):
+class Normalization(DataLayer):
     """`(inputs - mean) / sqrt(variance)`, with mean and variance of known data.
 
     Give `mean` and `variance`, or let `adapt` compute them before training.

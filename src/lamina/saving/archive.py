@@ -1,4 +1,4 @@
-"""The zip archive of a `.keras` file: three members, stored as they are. Reading it trusts no size that it declares."""
+"""The zip archive of a `.keras` file, members stored as they are. Reading it trusts no size that it declares."""
 
 import errno
 import json
@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from lamina._types import Config
@@ -15,28 +15,31 @@ from lamina.errors import FileFormatError, message
 from lamina.files.documents import from_json
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+ASSETS = "assets/"
 KERAS_VERSION = "3.15.1"  # whose format this is
 _CONFIG_LIMIT = 256 << 20  # bytes: room for a hundred thousand layers
 _EXPANSION_FLOOR, _EXPANSION = 1 << 20, 100  # a compressed member beyond that is a bomb: nothing that Keras writes is
+_MOST_ASSETS = 100_000
 
 
 @dataclass(slots=True)
 class Archive:
-    """What a `.keras` file holds: the config of the model, its weights as an HDF5 file, and who wrote it."""
+    """What a `.keras` file holds: config of the model, weights as an HDF5 file, who wrote it, and files of layers."""
 
     config: Config
     weights: bytes
     version: str = KERAS_VERSION
+    assets: dict[str, bytes] = field(default_factory=dict)
 
 
-def write(file: IO[bytes], config: Config, weights: Sequence[memoryview]) -> None:
+def write(file: IO[bytes], config: Config, weights: Sequence[memoryview], assets: dict[str, bytes]) -> None:
     """Write a `.keras` archive.
 
     Raises:
         InvalidArgumentError: If the config holds what JSON cannot.
     """
     with zipfile.ZipFile(file, "w") as archive:
-        for name, data in documents(config):
+        for name, data in [*documents(config), *assets.items()]:
             archive.writestr(zipfile.ZipInfo(name), data)
         info = zipfile.ZipInfo(WEIGHTS)
         info.file_size = sum(len(piece) for piece in weights)
@@ -60,7 +63,7 @@ def documents(config: Config) -> list[tuple[str, bytes]]:
 
 
 def read(file: IO[bytes], source: str, config: bool = True) -> Archive:
-    """Return what a `.keras` archive holds. Of its members only the three that Keras writes are read.
+    """Return what a `.keras` archive holds. Of its members only those that Keras writes are read.
 
     Args:
         file: The open file.
@@ -83,7 +86,21 @@ def read(file: IO[bytes], source: str, config: bool = True) -> Archive:
             version = parsed(said, source, "keras_version")["keras_version"]
         except FileFormatError:
             version = KERAS_VERSION  # it only helps to read old files
-    return Archive(found, weights, str(version))
+        assets = _assets(archive, source) if config else {}
+    return Archive(found, weights, str(version), assets)
+
+
+def _assets(archive: zipfile.ZipFile, source: str) -> dict[str, bytes]:
+    """Return the files that layers keep in the archive."""
+    names = [name for name in archive.namelist() if name.startswith(ASSETS) and not name.endswith("/")]
+    if len(names) > _MOST_ASSETS:
+        raise FileFormatError(message(f"The archive has {len(names):,} files of layers.", owner=source))
+    found: dict[str, bytes] = {}
+    room = _CONFIG_LIMIT
+    for name in names:
+        found[name] = _member(archive, name, source, room)
+        room -= len(found[name])
+    return found
 
 
 def parsed(data: bytes, source: str, key: str = "class_name") -> Config:

@@ -16,7 +16,7 @@ from lamina.files import atomic
 from lamina.files.paths import LEGACY, MissingFileError, as_path, not_what_it_says, signature, source_of
 from lamina.initializers import RandomInitializer
 from lamina.layers.parts import Parts
-from lamina.saving import archive, hdf5, weights
+from lamina.saving import archive, assets, hdf5, weights
 from lamina.saving.legacy_config import modern
 
 _ROOM = 64 << 20  # bytes that a model may hold beside what its file has: seeds, metrics, slots not yet used
@@ -68,7 +68,7 @@ def _parts(model: Any) -> tuple[Config, tuple[memoryview, ...]]:
 
 
 def _write(model: Any, file: IO[bytes]) -> None:
-    archive.write(file, *_parts(model))
+    archive.write(file, *_parts(model), assets.collect(model))
 
 
 def _write_folder(model: Any, path: str) -> None:
@@ -77,6 +77,10 @@ def _write_folder(model: Any, path: str) -> None:
     for name, data in archive.documents(config):
         atomic.write(os.path.join(path, name), [data])
     atomic.write(os.path.join(path, archive.WEIGHTS), image)
+    for name, data in assets.collect(model).items():
+        place = os.path.join(path, *name.split("/"))
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        atomic.write(place, [data])
 
 
 def load_keras(filepath: Any, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
@@ -114,7 +118,8 @@ def _read_folder(path: str) -> archive.Archive:
             )
         )
     with open(places[0], "rb") as config, open(places[1], "rb") as image:
-        return archive.Archive(archive.parsed(config.read(), source_of(path)), image.read())
+        kept = assets.in_folder(path)
+        return archive.Archive(archive.parsed(config.read(), source_of(path)), image.read(), assets=kept)
 
 
 def _from_archive(found: archive.Archive, source: str, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
@@ -124,6 +129,7 @@ def _from_archive(found: archive.Archive, source: str, custom_objects: dict[str,
         fill = Fill(source, file.nbytes)
         model = model_from(config, custom_objects, fill)
         weights.load(model, file, optimizer_class=optimizer_class_in(config))
+    assets.restore(model, found.assets, source)
     fill.rest()
     return model
 

@@ -28,12 +28,6 @@ def groups(model: Parts, skip: frozenset[int] = frozenset()) -> Iterator[Group]:
     for path, part in walk(model, skip):
         store: dict[str, Any] = {}
         part.save_own_variables(store)
-        if callable(getattr(part, "save_assets", None)):
-            warnings.warn(
-                f"`save_assets` of layer `{part.name}` is not called: files hold a config and weights, no assets. Put "
-                "what it would write into `get_config` or a variable.",
-                stacklevel=6,
-            )
         attributes = {"name": part.name}
         if isinstance(part, Optimizer):
             attributes["class_name"] = type(part).__name__
@@ -136,7 +130,9 @@ def _plan(model: Parts, file: WeightsFile, skip: frozenset[int]) -> _Plan:
 
 
 def _loads_itself(part: Saveable) -> bool:
-    """Return whether a class of the user's reads its weights by its own rule."""
+    """Return whether a class, one of the user's for example, reads its weights by its own rule."""
+    if getattr(type(part), "_reads_itself", False):
+        return True
     method = getattr(type(part), "load_own_variables", None)
     return not getattr(method, "__module__", "").startswith("lamina.")
 

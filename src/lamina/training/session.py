@@ -18,6 +18,7 @@ from lamina import config
 from lamina._types import Arrays, Tree
 from lamina.errors import warn
 from lamina.layers.context import CallContext, calling
+from lamina.layers.host import revision as learned
 from lamina.training import engines, steps
 from lamina.training.steps import Block, State, Variables
 from lamina.variables import Variable, bound, held, isolated, moving, store, take, values
@@ -313,6 +314,7 @@ def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any,
         padded,
         id(optimizer) if kind == "train" else 0,
         revision,
+        learned(),
         tuple(tuple(map(id, group)) for group in names),
     )
     found = model.programs.get(key)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors
     from lamina.training.dataset import PyDataset as PyDataset
     from lamina.utils.batches import pack_x_y_sample_weight as pack_x_y_sample_weight
     from lamina.utils.batches import unpack_x_y_sample_weight as unpack_x_y_sample_weight
+    from lamina.utils.feature_space import FeatureSpace as FeatureSpace
     from lamina.utils.numerical import normalize as normalize
     from lamina.utils.numerical import to_categorical as to_categorical
     from lamina.utils.sequences import pad_sequences as pad_sequences
@@ -44,6 +45,7 @@ _HOMES = {
     "serialization": "serialize_keras_object",
     "training.dataset": "PyDataset",
     "utils.batches": "pack_x_y_sample_weight unpack_x_y_sample_weight",
+    "utils.feature_space": "FeatureSpace",
     "utils.numerical": "normalize to_categorical",
     "utils.sequences": "pad_sequences",
     "utils.session": "clear_session get_source_inputs is_keras_tensor",

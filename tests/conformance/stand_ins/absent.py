@@ -1,9 +1,11 @@
 """TensorFlow, PyTorch and grain count as not installed, but some test files import them at their head for a few cases.
 
 While files are collected, and only for a test file of Keras, such a module is a thing whose every use skips the test.
-Otherwise, and afterwards, there is no such module, whether it is installed or not.
+Otherwise, and afterwards, there is no such module, whether it is installed or not. The variable `CONFORMANCE_WITH` names
+those that shall be found, e.g. `CONFORMANCE_WITH=tensorflow,grain` for the layers that Keras has only with TensorFlow.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.abc import Loader, MetaPathFinder
@@ -13,7 +15,8 @@ from types import ModuleType
 from typing import Any
 from unittest import SkipTest
 
-ROOTS = ("tensorflow", "torch", "grain", "tensorboard")
+_FOUND = os.environ.get("CONFORMANCE_WITH", "").split(",")
+ROOTS = tuple(name for name in ("tensorflow", "torch", "grain", "tensorboard") if name not in _FOUND)
 
 
 class Absent(type):
