@@ -13,7 +13,7 @@ _MODULES = frozenset(
     {
         "activations", "callbacks", "config", "constraints", "datasets", "dtype_policies", "errors", "initializers",
         "keras", "layers", "losses", "many", "metrics", "models", "ops", "optimizers", "random", "registry",
-        "regularizers", "saving", "tf", "training", "utils",
+        "regularizers", "saving", "tf", "training", "utils", "wrappers",
     }
 )  # fmt: skip
 _NAMES = {

@@ -265,8 +265,9 @@ def softmax(x: ArrayLike, axis: int | Sequence[int] | None = -1) -> Array:
     array = jnp.asarray(x)
     if isinstance(axis, int) and -array.ndim <= axis < array.ndim and array.shape[axis] == 1:
         warnings.warn(
-            f"You are using a softmax over axis {axis} of a tensor of shape {array.shape}. This axis has size 1, so "
-            "that the result is 1 everywhere. Did you mean `sigmoid`?",
+            f"You are using a softmax over axis {axis} of a tensor of shape {array.shape}. This axis has size 1. The "
+            "softmax operation will always return the value 1, which is likely not what you intended. Did you mean to "
+            "use a sigmoid instead?",
             stacklevel=2,
         )
     return jax.nn.softmax(array, _axes(axis))

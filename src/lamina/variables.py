@@ -433,12 +433,12 @@ def bound(variables: Sequence[Variable], arrays: Sequence[Array]) -> Iterator[No
 
 
 @contextmanager
-def isolated() -> Iterator[None]:
-    """Inside the block every variable may be read, and what is assigned is forgotten at its end."""
+def isolated() -> Iterator[dict[Variable, Array]]:
+    """Give the arrays assigned inside the block, where every variable may be read; the variables forget them."""
     outer = _frame.get()
-    token = _frame.set(_Frame(dict(outer.arrays) if outer is not None else {}, closed=False))
+    token = _frame.set(_Frame((arrays := dict(outer.arrays) if outer is not None else {}), closed=False))
     try:
-        yield
+        yield arrays
     finally:
         _frame.reset(token)
 

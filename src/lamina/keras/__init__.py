@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.keras import regularizers as regularizers
     from lamina.keras import saving as saving
     from lamina.keras import utils as utils
+    from lamina.keras import wrappers as wrappers
     from lamina.layers import Input as Input
     from lamina.layers import InputSpec as InputSpec
     from lamina.layers import Layer as Layer
@@ -42,13 +43,14 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.optimizers import Optimizer as Optimizer
     from lamina.quantizers import Quantizer as Quantizer
     from lamina.regularizers import Regularizer as Regularizer
+    from lamina.utils.stateless import StatelessScope as StatelessScope
     from lamina.variables import Variable as Variable
 
 _MODULES = frozenset(
     {
         "activations", "backend", "callbacks", "config", "constraints", "datasets", "dtype_policies", "initializers",
         "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing",
-        "quantizers", "random", "regularizers", "saving", "utils",
+        "quantizers", "random", "regularizers", "saving", "utils", "wrappers",
     }
 )  # fmt: skip
 _NAMES = {
@@ -66,6 +68,7 @@ _NAMES = {
     "Quantizer": "quantizers",
     "Regularizer": "regularizers",
     "Sequential": "models",
+    "StatelessScope": "utils.stateless",
     "Variable": "variables",
     "name_scope": "names",
 }

@@ -22,6 +22,7 @@ from lamina.layers.context import get_mask as get_keras_mask
 from lamina.layers.context import set_mask as set_keras_mask
 from lamina.utils import clear_session as clear_session
 from lamina.utils import is_keras_tensor as is_keras_tensor
+from lamina.utils.stateless import StatelessScope as StatelessScope
 from lamina.variables import Variable as Variable
 from lamina.variables import autocast as AutocastScope
 from lamina.variables import standardize_dtype as standardize_dtype

@@ -10,10 +10,19 @@ from lamina.ops.dispatch import OPERATIONS
 
 ops.load()
 _SPELLED_OTHERWISE = {"Relu": "relu", "Gelu": "gelu", "Cast": "cast", "SaturateCast": "saturate_cast"}
+# Keras's constructors of these take arguments that come first in the function.
+_OF_THE_CONSTRUCTOR = {
+    "WhileLoop": ("cond", "body", "maximum_iterations"),
+    "ForiLoop": ("lower", "upper", "body_fun"),
+    "VectorizedMap": ("function",),
+    "Scan": ("length", "reverse", "unroll"),
+    "AssociativeScan": ("reverse", "axis"),
+}
 _FUNCTIONS = {name.lower(): function for (_, name), function in OPERATIONS.items()}
 
 
 def _class(name: str, function: Callable[..., Any]) -> type:
+    own = _OF_THE_CONSTRUCTOR.get(name, ())
     parameters = list(inspect.signature(function).parameters)
 
     class Operation:
@@ -24,6 +33,10 @@ def _class(name: str, function: Callable[..., Any]) -> type:
             self.args, self.kwargs = args, kwargs
 
         def __call__(self, *tensors: Any, **named: Any) -> Any:
+            if own:
+                given = dict(zip(own, self.args, strict=False)) | self.kwargs
+                rest = [p for p in parameters if p not in own]
+                return function(**given, **dict(zip(rest, tensors, strict=False)), **named)
             free = [p for p in parameters[len(tensors) :] if p not in named]
             return function(*tensors, **named, **dict(zip(free, self.args, strict=False)), **self.kwargs)
 
