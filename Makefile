@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check ci bench format clean conformance conformance-all
+.PHONY: help setup demo test check ci bench format clean conformance conformance-all pages
 .DEFAULT_GOAL := help
 
 help:  ## list the verbs
@@ -39,7 +39,11 @@ check: $(READY)  ## lint, format, types, direction of imports
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-ci: check test  ## what CI runs: the checks, then the tests
+pages: $(READY)  ## write the pages that compare with Keras: docs/api.md, the end of docs/differences.md
+	@$(BIN)/python -m tools.api_page
+	@$(BIN)/python -m tools.differences
+
+ci: check test conformance  ## what CI runs: the checks, the tests, Keras's own tests
 
 bench: $(READY)  ## measure against the peers, print the table, write JSON
 	@$(BIN)/python -m pip install -q --group bench

@@ -157,7 +157,7 @@ def page() -> str:
         "# Keras's names",
         "",
         f"Every public name of Keras {keras.__version__} and whether it is here, under `lamina.keras` (and, without"
-        " `keras`, under `lamina`). `make api` writes this page from both packages.",
+        " `keras`, under `lamina`). `make pages` writes this page from both packages.",
         "",
         f"Of {len(found)} names, **{counts['present']} are present** with Keras's arguments and defaults, "
         f"**{counts['different']} differ** and **{counts['absent']} are absent**. How what is present behaves "

@@ -25,6 +25,9 @@ from lamina.layers.identity import Masking as Masking
 from lamina.layers.input import Input as Input
 from lamina.layers.input import InputLayer as InputLayer
 from lamina.layers.input_spec import InputSpec as InputSpec
+from lamina.layers.jax_layer import JaxLayer as JaxLayer
+from lamina.layers.lookup import deserialize as deserialize
+from lamina.layers.lookup import serialize as serialize
 from lamina.layers.lookups import IntegerLookup as IntegerLookup
 from lamina.layers.lookups import StringLookup as StringLookup
 from lamina.layers.merging import Add as Add
@@ -47,6 +50,7 @@ from lamina.layers.normalization import GroupNormalization as GroupNormalization
 from lamina.layers.normalization import LayerNormalization as LayerNormalization
 from lamina.layers.normalization import RMSNormalization as RMSNormalization
 from lamina.layers.normalization import UnitNormalization as UnitNormalization
+from lamina.layers.pipeline import Pipeline as Pipeline
 from lamina.layers.preprocessing import Normalization as Normalization
 from lamina.layers.preprocessing import Rescaling as Rescaling
 from lamina.layers.reshaping import Flatten as Flatten
