@@ -88,8 +88,10 @@ def names() -> Iterator[Name]:
 
 def compared(theirs: Any, ours: Any) -> str:
     """Return how the arguments differ in a way that a call can meet, or an empty text."""
-    if not callable(theirs) or inspect.isclass(theirs) != inspect.isclass(ours):
-        return "" if callable(theirs) == callable(ours) else f"a {type(ours).__name__}"
+    if callable(theirs) != callable(ours):
+        return f"a {type(ours).__name__}"
+    if not callable(theirs):
+        return ""
     one, other = parameters(theirs), parameters(ours)
     if one is None or other is None:
         return ""
@@ -142,6 +144,8 @@ def methods() -> Iterator[tuple[str, list[str]]]:
     for name in _CLASSES:
         holder = (keras.callbacks, here.callbacks) if name == "Callback" else (keras, here)
         theirs, ours = (getattr(module, name) for module in holder)
+        if issubclass(ours, here.Layer):
+            ours = ours()  # what `__init__` sets counts too
         wanted = {member for cls in theirs.__mro__ if cls.__module__.startswith("keras.") for member in vars(cls)}
         yield name, sorted(m for m in wanted if not m.startswith("_") and not hasattr(ours, m))
 
