@@ -58,6 +58,46 @@ def backend() -> str:
     return "jax"
 
 
+def set_backend(backend: str) -> None:
+    """Do nothing for 'jax'.
+
+    Raises:
+        InvalidArgumentError: For another backend.
+    """
+    if backend != "jax":
+        raise invalid("The one backend is 'jax'.", received=f"backend={backend!r}", fix="leave the call out.")
+
+
+def is_nnx_enabled() -> bool:
+    """Return False: layers are no Flax modules."""
+    return False
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """Return None: there is no attention here."""
+    return None
+
+
+def enable_flash_attention() -> None:
+    """Do nothing: there is no attention here."""
+
+
+def disable_flash_attention() -> None:
+    """Do nothing: there is no attention here."""
+
+
+def enable_unsafe_deserialization() -> None:
+    """Refuse: reading a model never runs code, whatever a file or a script asks for.
+
+    Raises:
+        InvalidArgumentError: Always.
+    """
+    raise invalid(
+        "Reading a model never runs code, so there is nothing unsafe to enable.",
+        fix="leave the call out; register functions with `register_keras_serializable()` instead of saving a `lambda`.",
+    )
+
+
 def image_data_format() -> str:
     """Return 'channels_last' or 'channels_first': where `Flatten` expects the channels."""
     return str(_values["image_data_format"])

@@ -23,6 +23,12 @@ def auto_name(class_name: str) -> str:
     return unique(snake_case(class_name))
 
 
+def get_uid(prefix: str = "") -> int:
+    """Return 1 the first time for a prefix, then 2, 3, ..."""
+    _counts[prefix] += 1
+    return _counts[prefix]
+
+
 def reset() -> None:
     """Start counting anew, as `clear_session` does."""
     _counts.clear()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.keras import random as random
     from lamina.keras import regularizers as regularizers
     from lamina.keras import saving as saving
+    from lamina.keras import tree as tree
     from lamina.keras import utils as utils
     from lamina.keras import wrappers as wrappers
     from lamina.layers import Input as Input
@@ -50,7 +51,7 @@ _MODULES = frozenset(
     {
         "activations", "backend", "callbacks", "config", "constraints", "datasets", "dtype_policies", "initializers",
         "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing",
-        "quantizers", "random", "regularizers", "saving", "utils", "wrappers",
+        "quantizers", "random", "regularizers", "saving", "tree", "utils", "wrappers",
     }
 )  # fmt: skip
 _NAMES = {
@@ -73,6 +74,16 @@ _NAMES = {
     "name_scope": "names",
 }
 
+# What is not here, and what to use.
+_ELSEWHERE = {
+    "distribution": "one device trains a model here. For several use `jax.sharding` (Mesh, NamedSharding) with "
+    "`layer.stateless_call` and `optimizer.stateless_apply`.",
+    "applications": "they are convolutional networks.",
+    "export": "use `lamina convert` to write other kinds of files.",
+    "visualization": "use `lamina.utils.plot_model` and `lamina.models.plot`.",
+    "distillation": "write the loss of the student in `compute_loss` of a model of yours.",
+}
+
 __all__ = ["__version__", "version", *sorted(_NAMES), *sorted(_MODULES)]
 
 
@@ -86,6 +97,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"lamina.keras.{name}")
     if name in _NAMES:
         return getattr(importlib.import_module(f"lamina.{_NAMES[name]}"), name)
+    if name in _ELSEWHERE:
+        raise AttributeError(f"module 'lamina.keras' has no attribute {name!r}: {_ELSEWHERE[name]}")
     raise AttributeError(f"module 'lamina.keras' has no attribute {name!r}")
 
 
