@@ -12,6 +12,7 @@ from lamina.callbacks.progress import ProgbarLogger
 from lamina.callbacks.remote import RemoteMonitor
 from lamina.callbacks.schedules import LearningRateScheduler, ReduceLROnPlateau
 from lamina.callbacks.stopping import EarlyStopping, TerminateOnNaN
+from lamina.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -28,5 +29,6 @@ __all__ = [
     "ReduceLROnPlateau",
     "RemoteMonitor",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

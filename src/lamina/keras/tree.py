@@ -44,7 +44,7 @@ def _rebuilt(structure: Any, parts: list[Any]) -> Any:
         ordered = {key: found[key] for key in structure}
         if isinstance(structure, defaultdict):
             return defaultdict(structure.default_factory, ordered)
-        return ordered if kind is dict else kind(ordered)  # type: ignore[call-arg]
+        return ordered if kind is dict else kind(ordered)
     if hasattr(structure, "_fields"):
         return kind(*parts)
     return kind(parts)
