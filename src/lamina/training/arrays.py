@@ -49,7 +49,9 @@ def one_array(value: Any, name: str) -> Numpy:
         raise invalid("A masked array would lose its mask.", owner=f"`{name}`", fix="fill it: `array.filled(value)`.")
     if hasattr(value, "columns") and hasattr(value, "to_numpy"):
         return _frame(value, name)
-    if hasattr(value, "cat") or str(getattr(value, "dtype", "")) == "category":
+    if hasattr(value, "column_names") and hasattr(value, "column"):
+        return _arrow(value, name)
+    if str(getattr(value, "dtype", "")).lower().startswith(("categor", "enum")):
         raise _not_numbers(name, "a column of categories", "encode it first: `series.cat.codes`, or one-hot.")
     if hasattr(value, "to_numpy"):
         return _checked(_nullable(value), name)
@@ -98,7 +100,9 @@ def _checked(array: Numpy, name: str) -> Numpy:
     if kind in "US":
         example = f", e.g. {str(array.flat[0])!r}" if array.size else ""
         raise _not_numbers(
-            name, f"strings{example}", "encode them as numbers, e.g. with `np.unique(..., return_inverse=True)`."
+            name,
+            f"strings{example}",
+            "encode them as numbers, e.g. with `layers.StringLookup` or `np.unique(..., return_inverse=True)`.",
         )
     if kind == "O":
         sample = next((type(v).__name__ for v in array.flat if not isinstance(v, float | int)), None)
@@ -128,6 +132,21 @@ def _frame(frame: Any, name: str) -> Numpy:
                 "(`pandas.to_numeric`), or drop it.",
             )
     return _checked(_nullable(frame), name)
+
+
+def _arrow(table: Any, name: str) -> Numpy:
+    """Return a table of PyArrow's as an array, naming the first column that is not numeric."""
+    columns = []
+    for column in table.column_names:
+        array = np.asarray(table.column(column).to_numpy())
+        if array.dtype.kind not in "fiub":
+            raise invalid(
+                f"Invalid dtype: `{name}` must hold real numbers.",
+                received=f"column {column!r} of type {table.column(column).type}",
+                fix="encode it (e.g. `column.dictionary_encode()` and its indices, or `StringLookup`), or drop it.",
+            )
+        columns.append(array)
+    return np.column_stack(columns) if columns else np.zeros((table.num_rows, 0), np.float32)
 
 
 def _nullable(value: Any) -> Numpy:
@@ -274,8 +293,10 @@ def fit_rank(array: Numpy, shape: tuple[int | None, ...], name: str) -> Numpy:
 
 def column_names(x: Any) -> list[str] | None:
     """Return the names of the columns of a data frame, or None."""
-    columns = getattr(x, "columns", None)
-    return None if columns is None or not hasattr(x, "to_numpy") else [str(c) for c in columns]
+    columns = getattr(x, "column_names", None)  # a table of PyArrow's
+    if columns is None and hasattr(x, "to_numpy"):
+        columns = getattr(x, "columns", None)
+    return None if columns is None else [str(c) for c in columns]
 
 
 def spec(array: Any, batch: int | None) -> jax.ShapeDtypeStruct:
