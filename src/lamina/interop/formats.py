@@ -92,8 +92,11 @@ class Format:
 
 # The order matters for reading: what has a signature comes before what has none.
 _ALL: tuple[Format, ...] = (
+    Format("torch", "PyTorch", (".pt", ".pth"), "lamina.interop.torch_file", peer="torch"),
+    Format("safetensors", "safetensors", (".safetensors",), "lamina.interop.safetensors_file", peer="torch"),
     Format("onnx", "ONNX", (".onnx",), "lamina.interop.onnx", peer="onnxruntime"),
     Format("c", "C99", (".c",), "lamina.interop.c", reads=False, peer="gcc"),
+    Format("caffe", "Caffe", (".caffemodel", ".prototxt"), "lamina.interop.caffe", peer="cv2"),
 )
 FORMATS: dict[str, Format] = {f.name: f for f in _ALL}
 

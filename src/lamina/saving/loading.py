@@ -5,7 +5,7 @@ from typing import Any
 
 from lamina import errors
 from lamina.errors import invalid
-from lamina.files import atomic
+from lamina.files import atomic, zips
 from lamina.files.paths import LEGACY, as_path, is_hdf5, not_what_it_says, signature, source_of
 from lamina.interop import FORMATS, format_for, format_of_file
 from lamina.saving import archive
@@ -84,7 +84,7 @@ def native_kind(path: str) -> str | None:
         return None
     if is_hdf5(path):
         return "h5"
-    if archive.begins_as_zip(signature(path)) and (path.endswith(".keras") or archive.is_keras(path)):
+    if zips.begins_as_zip(signature(path)) and (path.endswith(".keras") or archive.CONFIG in zips.names(path)):
         return "keras"
     return None
 

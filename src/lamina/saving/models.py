@@ -12,7 +12,7 @@ import numpy as np
 from lamina import registry, serialization, variables
 from lamina._types import Array, Config
 from lamina.errors import FileFormatError, LaminaError, invalid, message
-from lamina.files import atomic
+from lamina.files import atomic, zips
 from lamina.files.paths import LEGACY, MissingFileError, as_path, not_what_it_says, signature, source_of
 from lamina.initializers import RandomInitializer
 from lamina.layers.parts import Parts
@@ -101,7 +101,7 @@ def open_archive(path: str, config: bool = True) -> archive.Archive:
                 received=f"working folder {os.getcwd()!r}",
             )
         )
-    if not archive.begins_as_zip(signature(path)):
+    if not zips.begins_as_zip(signature(path)):
         raise not_what_it_says(path, "a `.keras` zip file")
     with open(path, "rb") as file:
         return archive.read(file, source_of(path), config)
