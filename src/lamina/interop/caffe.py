@@ -15,7 +15,7 @@ from lamina.errors import FileFormatError, invalid, message
 from lamina.files import atomic
 from lamina.files.paths import MissingFileError, as_path, source_of
 from lamina.interop import caffe_proto as proto
-from lamina.interop import peers, wire
+from lamina.interop import peers
 from lamina.interop.caffe_layers import caffe_layers, layers_of, steps_of_layers
 from lamina.interop.caffe_proto import Message, first
 from lamina.interop.chain import net_of, steps_of
@@ -38,7 +38,7 @@ def matches(path: str, head: bytes) -> bool:
     try:
         with open(path, "rb") as file:
             said = proto.decoded(memoryview(file.read()))
-    except (wire.DamagedError, OSError):
+    except (FileFormatError, OSError):
         return False
     return any("name" in layer and "type" in layer for layer in [*said.get("layer", []), *said.get("layers", [])])
 
@@ -97,7 +97,7 @@ def _decoded(path: str) -> Message:
         data = file.read()
     try:
         return proto.decoded(memoryview(data))
-    except wire.DamagedError as error:
+    except FileFormatError as error:
         raise FileFormatError(message(f"It is damaged, or no network of Caffe: {error}", owner=source)) from error
 
 

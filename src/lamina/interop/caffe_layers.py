@@ -151,7 +151,7 @@ def _inner_product(layer: CaffeLayer, source: str) -> Step:
         return Step("Dense", layer.name, config)
     blobs = _blobs(layer, 1 + bias, source)
     turned = bool(first(said, "transpose", False))
-    shape = blobs[0].shape[-2:] if blobs[0].ndim >= 2 else ()
+    shape: tuple[int, ...] = tuple(blobs[0].shape[-2:]) if blobs[0].ndim >= 2 else ()
     if (
         len(shape) != 2
         or shape[turned] != units

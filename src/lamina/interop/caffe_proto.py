@@ -5,14 +5,12 @@ Fields without a name are passed over in binary messages, where they are setting
 """
 
 import re
-import struct
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from lamina.errors import FileFormatError, message
-from lamina.interop import wire
+from lamina.interop import protobuf
 
 Message = dict[str, list[Any]]
 _FILLER = {"type": (1, "s"), "value": (2, "f"), "min": (3, "f"), "max": (4, "f"), "mean": (5, "f"), "std": (6, "f")}
@@ -86,58 +84,48 @@ def decoded(data: memoryview, kind: str = "Net") -> Message:
     """Return a message from its binary form. Numbers of blobs are arrays over the bytes themselves.
 
     Raises:
-        DamagedError: If it is none.
+        FileFormatError: If it is none.
     """
     names = {number: (name, what) for name, (number, what) in MESSAGES[kind].items()}
     found: Message = {}
-    for number, how, value in wire.fields(data):
-        name, what = names.get(number, ("", ""))
-        if name:
-            found.setdefault(name, []).extend(_decoded(what, how, value))
+    for number, value in protobuf.fields(data):
+        if number in names:
+            name, what = names[number]
+            found.setdefault(name, []).extend(_decoded(what, value))
     return found
 
 
-def _decoded(what: str, how: int, value: wire.Value) -> Iterator[Any]:
-    if what in MESSAGES:
-        yield decoded(wire.part(value), what)
-    elif what == "s":
-        yield wire.text(value)
-    elif what in ("F", "D"):  # packed; one by one in files of other writers
-        dtype = np.dtype("<f4" if what == "F" else "<f8")
-        raw = value if not isinstance(value, int) else value.to_bytes(dtype.itemsize, "little")
-        if len(raw) % dtype.itemsize:
-            raise wire.DamagedError("Numbers are cut short.")
-        yield np.frombuffer(raw, dtype)
-    elif what == "I" and how == wire.BYTES:
-        part, place = wire.part(value), 0
-        while place < len(part):
-            number, place = wire.varint(part, place)
-            yield wire.signed(number)
-    elif isinstance(value, int):
-        yield wire.float32(value) if what == "f" else bool(value) if what == "b" else wire.signed(value)
-    else:
-        raise wire.DamagedError("A number is a text.")
+def _decoded(what: str, value: Any) -> list[Any]:
+    if what == "s":
+        return [protobuf.text(value)]
+    if what == "f":
+        return [protobuf.real(value)]
+    if what == "I":
+        return protobuf.integers(value)
+    if what in ("F", "D") or what in MESSAGES:
+        dtype = np.dtype("<f8" if what == "D" else "<f4")
+        if isinstance(value, int) or (what not in MESSAGES and len(value) % dtype.itemsize):
+            raise FileFormatError("The file is damaged: numbers are cut short.")
+        return [decoded(value, what)] if what in MESSAGES else [np.frombuffer(value, dtype)]
+    number = protobuf.signed(value)
+    return [bool(number) if what == "b" else number]
 
 
 def encoded(said: Message, kind: str = "Net") -> bytes:
     """Return the binary form of a message."""
     out = []
     for name, (number, what) in MESSAGES[kind].items():
-        values = said.get(name, [])
-        if what == "I" and values:
-            out.append(wire.field(number, wire.BYTES, b"".join(wire.encoded(value) for value in values)))
-            continue
-        for value in values:
+        for value in said.get(name, []):
             if what in MESSAGES:
-                out.append(wire.field(number, wire.BYTES, encoded(value, what)))
+                out.append(protobuf.chunk(number, encoded(value, what)))
             elif what == "s":
-                out.append(wire.field(number, wire.BYTES, value.encode()))
+                out.append(protobuf.chunk(number, value))
             elif what in ("F", "D"):
-                out.append(wire.field(number, wire.BYTES, np.asarray(value, "<f4" if what == "F" else "<f8").tobytes()))
+                out.append(protobuf.chunk(number, np.asarray(value, "<f4" if what == "F" else "<f8").tobytes()))
             elif what == "f":
-                out.append(wire.field(number, wire.FIXED32, struct.pack("<f", value)))
+                out.append(protobuf.floating(number, value))
             else:
-                out.append(wire.field(number, wire.VARINT, int(value)))
+                out.append(protobuf.integer(number, int(value)))
     return b"".join(out)
 
 

@@ -67,7 +67,7 @@ def steps_of(net: Net, title: str) -> tuple[list[Step], tuple[int, ...]]:
         InvalidArgumentError: If the layers are no chain, or the shape of the input is not known.
     """
     steps: list[Step] = []
-    shapes: list[list[int | None]] = []
+    shapes: list[Any] = []
     for step in _flat(net.config, "", net, title):
         if step.kind == "InputLayer":
             shapes.append(step.config.get("batch_shape") or step.config.get("batch_input_shape"))

@@ -136,7 +136,8 @@ def _dtype(kind: str) -> np.dtype[Any]:
         import ml_dtypes
 
         return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(kind).newbyteorder("<")
+    found: np.dtype[Any] = np.dtype(kind).newbyteorder("<")
+    return found
 
 
 def _check_total(found: Any, stored: int, source: str) -> None:

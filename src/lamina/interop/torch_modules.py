@@ -46,7 +46,7 @@ _MODULES = {
     "swish": "SiLU", "hard_swish": "Hardswish", "elu": "ELU",
 }  # fmt: skip
 # Arguments that these take: only PyTorch's defaults are Keras's functions.
-_DEFAULTS = {
+_DEFAULTS: dict[str, dict[str, Any]] = {
     "Softplus": {"beta": 1, "threshold": 20}, "Hardtanh": {"min_val": -1.0, "max_val": 1.0},
     "GELU": {"approximate": "none"},
     "Softshrink": {"lambd": 0.5}, "Hardshrink": {"lambd": 0.5}, "CELU": {"alpha": 1.0},
