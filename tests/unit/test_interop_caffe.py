@@ -210,6 +210,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 """
 
 
+@pytest.mark.filterwarnings("ignore:There are no weights:UserWarning")
 def test_a_text_for_training_is_read_as_it_predicts(tmp_path):
     (tmp_path / "m.prototxt").write_text(TRAINING)
     with pytest.warns(UserWarning, match="left out") as said:

@@ -75,7 +75,8 @@ def test_a_checkpoint_with_the_functions_given_has_the_weights_and_says_what_it_
 @pytest.mark.parametrize("ending", ["h5", "keras"])
 @pytest.mark.parametrize("name", MODELS)
 def test_files_of_keras_2_compute_the_same_and_are_compiled(name, ending):
-    model = lamina.load_model(HERE / f"tf215_{name}.{ending}")
+    with pytest.warns(UserWarning, match="state of the optimizer starts anew"):  # Keras 2 kept it in another form
+        model = lamina.load_model(HERE / f"tf215_{name}.{ending}")
     assert same(model, "tf215", name)
     assert type(model.optimizer).__name__ == "Adam"
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "quantization": "Show what weights in 8 or 4 bits save and cost on the demo's network.",
     "info": "Show what a file holds; without one: versions, devices and the speed of this machine.",
     "convert": "Write the model of one file to a file of another kind.",
+    "diff": "Show how the layers, shapes and values of two files differ.",
 }
 
 

@@ -1,9 +1,8 @@
 """`lamina convert`."""
 
-import json
-from typing import Any
-
 import click
+
+from lamina.cli.options import PASSED_ON, given
 
 
 class _WithFormats(click.Command):
@@ -25,7 +24,7 @@ class _WithFormats(click.Command):
 @click.command(
     "convert",
     cls=_WithFormats,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    context_settings=PASSED_ON,
     options_metavar="[OPTIONS] [--NAME VALUE]...",
 )
 @click.argument("source")
@@ -40,28 +39,10 @@ def command(ctx: click.Context, source: str, target: str, to: str | None, check:
 
     Options of the reader or the writer are passed as --NAME VALUE, or --NAME alone for yes.
     """
-    options = _options(ctx.args)
+    options = given(ctx.args)
     from lamina.saving import convert
 
     done = convert(source, target, to=to, check=check, **options)
     click.echo(f"{source} -> {target}: {done.model.count_params():,} parameters")
     for line in (*done.notes, *done.comparisons):
         click.echo(f"  {line}")
-
-
-def _options(args: list[str]) -> dict[str, Any]:
-    """Return what `--name value --flag` says: numbers and JSON as such, everything else as text."""
-    found: dict[str, Any] = {}
-    rest = list(args)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--") or word == "--":
-            raise click.UsageError(f"Got unexpected extra argument ({word})")
-        name, equals, value = word[2:].partition("=")
-        if not equals:
-            value = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
-        try:
-            found[name.replace("-", "_")] = json.loads(value)
-        except ValueError:
-            found[name.replace("-", "_")] = value
-    return found

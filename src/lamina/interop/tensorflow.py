@@ -136,8 +136,18 @@ def _keras_config(folder: str) -> dict[str, Any] | None:
         if protobuf.text(said.get(3, memoryview(b""))) == "root":
             found = from_json(bytes(said.get(5, b"")), source, "The metadata")
             if isinstance(found, dict) and found.get("class_name") in _MODELS and isinstance(found.get("config"), dict):
-                return {"class_name": found["class_name"], "config": found["config"]}
+                return {"class_name": found["class_name"], "config": _without_tuples(found["config"])}
     return None
+
+
+def _without_tuples(value: Any) -> Any:
+    """Return a config with lists in the place of Keras 2's marked tuples."""
+    if isinstance(value, dict):
+        if value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
+            value = value["items"]
+        else:
+            return {key: _without_tuples(inner) for key, inner in value.items()}
+    return [_without_tuples(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _signature(graph: tensorflow_proto.Graph, source: str) -> tuple[str, Any]:
@@ -187,7 +197,13 @@ def _net(inputs: Sequence[Stream], outputs: Sequence[Stream], source: str) -> Ne
     for stream in [*inputs, *(s for s in order if s.kind != "Input")]:
         name = names.get(id(stream), stream.name)
         kind = "InputLayer" if stream.kind == "Input" else stream.kind
-        entry = {"class_name": kind, "name": name, "config": {"name": name, **stream.config}, "inbound_nodes": []}
+        entry: dict[str, Any] = {
+            "module": "keras.layers",
+            "class_name": kind,
+            "name": name,
+            "config": {"name": name, **stream.config},
+            "inbound_nodes": [],
+        }
         if stream.inputs:
             tensors = [_tensor(names[id(one)]) for one in stream.inputs]
             merges = len(tensors) > 1
@@ -197,7 +213,7 @@ def _net(inputs: Sequence[Stream], outputs: Sequence[Stream], source: str) -> Ne
             weights[name] = stream.arrays
     notes = ["The graph says what a model predicts; how its layers were trained (dropout, momentum) it does not say."]
     if _is_chain(inputs, outputs, order):
-        plain = [{"class_name": e["class_name"], "config": e["config"]} for e in entries]
+        plain = [{key: e[key] for key in ("module", "class_name", "config")} for e in entries]
         return Net(
             {"class_name": "Sequential", "config": {"name": "saved_model", "layers": plain}}, weights, tuple(notes)
         )

@@ -141,8 +141,8 @@ class Trace:
         if node.op == "ReadVariableOp" and isinstance(arguments[0], Handle):
             array = self._read(arguments[0].name)
             return [Known(array, ((arguments[0].name, array),))]
-        if node.op in _PASSED and len(arguments) == 1:
-            return [arguments[0]]
+        if node.op in _PASSED:
+            return arguments
         if any(isinstance(a, Handle | list) for a in arguments) or not arguments:
             raise self._cannot(node, "it is neither a weight nor computed from the inputs")
         if all(isinstance(a, Known) for a in arguments):
@@ -307,7 +307,9 @@ def _mul(node: GraphNode, arguments: list[Any]) -> Stream | None:
             return x
         if x.about[:1] == ("1+erf",):
             return Stream("part", (), {}, (), node.name, ("1+erf times", x.about[1], number))
-        return Stream("Rescaling", (x,), {"scale": number, "offset": 0.0}, (), node.name, ()) if _complete(x) else None
+        if x.kind == "Rescaling" and x.config["offset"] == 0.0:
+            return Stream("Rescaling", x.inputs, {**x.config, "scale": x.config["scale"] * number}, (), node.name)
+        return Stream("Rescaling", (x,), {"scale": number, "offset": 0.0}, (), node.name) if _complete(x) else None
     return Stream("part", (), {}, (), node.name, ("scaled", x, known)) if _complete(x) else None
 
 
@@ -335,8 +337,12 @@ def _gelu(node: GraphNode, x: Stream, inner: Stream) -> Stream | None:
 
 def _erf(node: GraphNode, arguments: list[Any]) -> Stream | None:
     (x,) = arguments
-    root = x.config.get("scale", 0.0) if x.kind == "Rescaling" and x.config.get("offset") == 0.0 else 0.0
-    return Stream("erf", (), {}, (), node.name, ("erf", x.inputs[0])) if abs(root - 0.5**0.5) < 1e-6 else None
+    root = x.config["scale"] if x.kind == "Rescaling" and x.config["offset"] == 0.0 else 0.0
+    if node.op == "Erf" and abs(root - 0.5**0.5) < 1e-6:
+        return Stream("erf", (), {}, (), node.name, ("erf", x.inputs[0]))
+    if node.op == "Erfc" and abs(root + 0.5**0.5) < 1e-6:  # 1 - erf(-x) = 1 + erf(x)
+        return Stream("part", (), {}, (), node.name, ("1+erf", x.inputs[0]))
+    return None
 
 
 def _divide(node: GraphNode, arguments: list[Any]) -> Stream | None:
@@ -420,6 +426,7 @@ def _softmax(node: GraphNode, arguments: list[Any]) -> Stream | None:
 _RULES: dict[str, Rule] = {
     "MatMul": _matmul, "BiasAdd": _add, "AddV2": _add, "Add": _add, "Mul": _mul, "Sub": _subtract, "RealDiv": _divide,
     "Mean": _mean, "SquaredDifference": _squared_difference, "Rsqrt": _rsqrt, "Neg": _negative, "Erf": _erf,
+    "Erfc": _erf,
     "LeakyRelu": _leaky, "ConcatV2": _concatenate, "Cast": _cast, "Softmax": _softmax, "Maximum": _merge("Maximum"),
     "Minimum": _merge("Minimum"), "AddN": _merge("Add"),
     **{op: _function(name) for op, name in {

@@ -53,13 +53,14 @@ def _described(model: Any) -> dict[str, Any]:
 def _holders(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the layers of a model, those inside nested models under `outer/inner`."""
     for layer in model.layers:
-        if _is_model(layer):
+        if is_model(layer):
             yield from _holders(layer, f"{prefix}{layer.name}/")
         else:
             yield f"{prefix}{layer.name}", layer
 
 
-def _is_model(layer: Layer) -> bool:
+def is_model(layer: Layer) -> bool:
+    """Return whether a layer is a model with layers of its own."""
     return hasattr(layer, "layers") and hasattr(layer, "compile_from_config")
 
 

@@ -44,7 +44,8 @@ def modern(config: Any, kind: str = "models", key: str = "") -> Any:
         return config
     if "class_name" not in config or "config" not in config:
         return {name: modern(value, _kind_of(name, kind), name) for name, value in config.items()}
-    name = config["class_name"]
+    name = _without_package(config["class_name"], kind)
+    config = {**config, "class_name": name}
     if name in _MODELS and isinstance(config["config"], list):
         config = {**config, "config": {"name": None, "layers": config["config"]}}  # the oldest form of Sequential
     inner = config["config"]
@@ -52,7 +53,10 @@ def modern(config: Any, kind: str = "models", key: str = "") -> Any:
         inner = {k: modern(v, _kind_of(k, kind), k) for k, v in _renamed(inner, name, kind).items()}
     found = {**config, "config": inner}
     if isinstance(config.get("compile_config"), dict):
-        found["compile_config"] = modern(config["compile_config"], "")
+        said = {
+            k: v for k, v in config["compile_config"].items() if v is not None
+        }  # Keras 2 wrote out what was not given
+        found["compile_config"] = modern(said, "")
     module = str(config.get("module"))
     if name in _MODELS and module.startswith("keras"):
         found["module"] = _MODELS[name]  # Keras 2 had them elsewhere
@@ -64,6 +68,15 @@ def modern(config: Any, kind: str = "models", key: str = "") -> Any:
         if ">" in name:  # registered by the user: `package>name` was the name of the class
             found.update(module=None, registered_name=name, class_name=name.partition(">")[2])
     return found
+
+
+def _without_package(name: Any, kind: str) -> Any:
+    """Return the plain name of an optimizer of Keras 2, which registered its own as if they were the user's."""
+    if kind != "optimizers" or not isinstance(name, str) or not name.startswith("Custom>"):
+        return name
+    plain = name.removeprefix("Custom>")
+    own = isinstance(registry.find("optimizers", plain), type)
+    return plain if own and registry.get_registered_object(name) is None else name
 
 
 def _kind_of(key: str, outer: str) -> str:

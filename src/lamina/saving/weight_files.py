@@ -91,12 +91,12 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
 
         legacy.load_weights(model, path, skip_mismatch, bool(by_name))
         return
-    with _opened(path) as (file, optimizer):
+    with opened(path) as (file, optimizer):
         weights.load(model, file, skip_mismatch, skip, optimizer)
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[hdf5.WeightsFile, str | None]]:
+def opened(path: str) -> Iterator[tuple[hdf5.WeightsFile, str | None]]:
     """Open the weights at a path, together with the class of the optimizer whose state they hold, if it is known."""
     source = source_of(path)
     optimizer = None
