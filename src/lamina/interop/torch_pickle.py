@@ -108,10 +108,10 @@ class _Reader:
         raise ValueError("it has no end")
 
     def _since_mark(self) -> list[Any]:
-        place = len(self._stack) - 1 - next(i for i, item in enumerate(reversed(self._stack)) if item is _MARK)
-        items = self._stack[place + 1 :]
-        del self._stack[place:]
-        return items
+        items: list[Any] = []
+        while (item := self._stack.pop()) is not _MARK:
+            items.append(item)
+        return items[::-1]
 
     def _proto(self, argument: Any) -> None:
         if argument > 5:

@@ -202,7 +202,7 @@ def _shards(path: str) -> list[str]:
         named = [weight_map[key] for key in weight_map]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(message(f"It is not a map of shards: {error}.", owner=source_of(path))) from error
-    names = {name for item in named for name in (item if isinstance(item, list) else [item])}
+    names = [name for item in named for name in (item if isinstance(item, list) else [item])]
     for name in names:
         if not isinstance(name, str) or os.path.basename(name) != name or not name.endswith(".weights.h5"):
             raise FileFormatError(
@@ -210,7 +210,7 @@ def _shards(path: str) -> list[str]:
                     "A shard must be a `.weights.h5` file beside the map.", owner=source_of(path), received=repr(name)
                 )
             )
-    found = [os.path.join(os.path.dirname(path), name) for name in sorted(names)]
+    found = [os.path.join(os.path.dirname(path), name) for name in sorted(set(names))]
     for place in found:
         if not os.path.isfile(place):
             raise MissingFileError(message(f"File not found: {place}.", owner=source_of(path), fix="copy all shards."))
