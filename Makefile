@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check ci bench format clean conformance conformance-all pages
+.PHONY: help setup demo test check ci bench fuzz format clean conformance conformance-all pages
 .DEFAULT_GOAL := help
 
 help:  ## list the verbs
@@ -42,6 +42,9 @@ check: $(READY)  ## lint, format, types, direction of imports
 pages: $(READY)  ## write the pages that compare with Keras: docs/api.md, the end of docs/differences.md
 	@$(BIN)/python -m tools.api_page
 	@$(BIN)/python -m tools.differences
+
+fuzz: $(READY)  ## read damaged files for ten minutes with each reader (FUZZ="--seconds 60 keras" for less)
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 ci: check test conformance  ## what CI runs: the checks, the tests, Keras's own tests
 
