@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.keras import config as config
     from lamina.keras import constraints as constraints
     from lamina.keras import datasets as datasets
+    from lamina.keras import distillation as distillation
     from lamina.keras import dtype_policies as dtype_policies
     from lamina.keras import initializers as initializers
     from lamina.keras import layers as layers
@@ -49,9 +50,10 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
 
 _MODULES = frozenset(
     {
-        "activations", "backend", "callbacks", "config", "constraints", "datasets", "dtype_policies", "initializers",
-        "layers", "losses", "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing",
-        "quantizers", "random", "regularizers", "saving", "tree", "utils", "wrappers",
+        "activations", "backend", "callbacks", "config", "constraints", "datasets", "distillation",
+        "dtype_policies", "initializers", "layers", "losses", "metrics", "mixed_precision", "models", "ops",
+        "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving", "tree",
+        "utils", "wrappers",
     }
 )  # fmt: skip
 _NAMES = {

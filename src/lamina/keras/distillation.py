@@ -1,0 +1,3 @@
+"""Keras's name for `lamina.distillation`."""
+
+from lamina.distillation import *  # noqa: F403
