@@ -29,7 +29,8 @@ class DistillationLoss(serialization.Configurable):
 
     def validate_outputs(self, teacher_outputs: Tree, student_outputs: Tree) -> None:
         """Raise `InvalidArgumentError` unless both are built alike."""
-        one, other = jax.tree.structure(teacher_outputs), jax.tree.structure(student_outputs)
+        one: Any = jax.tree.structure(teacher_outputs)
+        other: Any = jax.tree.structure(student_outputs)
         if one != other:
             raise invalid(
                 "Teacher and student must have outputs of the same structure.",
