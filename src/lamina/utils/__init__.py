@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # for editors
     from lamina.utils.batches import pack_x_y_sample_weight as pack_x_y_sample_weight
     from lamina.utils.batches import unpack_x_y_sample_weight as unpack_x_y_sample_weight
     from lamina.utils.feature_space import FeatureSpace as FeatureSpace
+    from lamina.utils.named_values import Config as Config
     from lamina.utils.numerical import normalize as normalize
     from lamina.utils.numerical import to_categorical as to_categorical
     from lamina.utils.sequences import pad_sequences as pad_sequences
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # for editors
     from lamina.utils.session import get_source_inputs as get_source_inputs
     from lamina.utils.session import is_keras_tensor as is_keras_tensor
     from lamina.utils.splitting import split_dataset as split_dataset
+    from lamina.utils.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
     from lamina.variables import standardize_dtype as standardize_dtype
 
     Sequence = PyDataset
@@ -46,10 +48,12 @@ _HOMES = {
     "training.dataset": "PyDataset",
     "utils.batches": "pack_x_y_sample_weight unpack_x_y_sample_weight",
     "utils.feature_space": "FeatureSpace",
+    "utils.named_values": "Config",
     "utils.numerical": "normalize to_categorical",
     "utils.sequences": "pad_sequences",
     "utils.session": "clear_session get_source_inputs is_keras_tensor",
     "utils.splitting": "split_dataset",
+    "utils.timeseries": "timeseries_dataset_from_array",
     "variables": "standardize_dtype",
 }
 _PLACES = {name: (home, name) for home, names in _HOMES.items() for name in names.split()} | {
