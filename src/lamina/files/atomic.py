@@ -3,12 +3,15 @@
 import errno
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from lamina.errors import message
 
+_CHUNK = 1 << 20
+_LEFT_BEHIND = 3600  # seconds after which nobody writes a temporary file any more
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -27,12 +30,15 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
     temporary = os.path.join(folder, f".{name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
         _check(target, folder, path)
+        _sweep(folder, f".{name[:80]}.")
         # Not `tempfile`: its files are closed to everyone else, whatever the user's umask says.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         with os.fdopen(descriptor, "wb") as file:
-            yield file
+            checked = _Remembering(file)
+            yield cast(IO[bytes], checked)
             file.flush()
             os.fsync(file.fileno())
+        checked.compare(temporary)
         with suppress(FileNotFoundError):
             os.chmod(temporary, os.stat(target).st_mode & 0o7777)
         os.replace(temporary, target)
@@ -43,6 +49,39 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
         _remove(temporary)
         raise
     _flush_folder(folder)
+
+
+class _Remembering:
+    """A file that remembers what was written where, so that it can be compared with what is in the file.
+
+    What was written is not copied: whoever writes must let it be until the end of the block.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._written: dict[int, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: Any) -> int:
+        self._written[self._file.tell()] = data
+        return self._file.write(data)
+
+    def compare(self, path: str) -> None:
+        """Read the file back.
+
+        Raises:
+            OSError: If it does not hold what was written: a disk that failed and did not say so.
+        """
+        with open(path, "rb") as file:
+            for place, data in self._written.items():
+                file.seek(place)
+                view = memoryview(data).cast("B")
+                for start in range(0, len(view), _CHUNK):
+                    part = view[start : start + _CHUNK]
+                    if file.read(len(part)) != part:
+                        raise OSError(errno.EIO, "What was written cannot be read back")
 
 
 def write(path: str, pieces: Iterable[bytes | memoryview]) -> None:
@@ -59,6 +98,16 @@ def _check(target: str, folder: str, path: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file or directory", path)
     if os.path.exists(target) and not os.path.isfile(target):
         raise OSError(errno.EINVAL, "Not a regular file", path)
+
+
+def _sweep(folder: str, start: str) -> None:
+    """Remove what earlier processes left behind that were killed while they saved."""
+    with suppress(OSError):
+        for one in os.listdir(folder):
+            if one.startswith(start) and one.endswith(".tmp"):
+                found = os.path.join(folder, one)
+                if time.time() - os.stat(found).st_mtime > _LEFT_BEHIND:
+                    os.unlink(found)
 
 
 def _remove(temporary: str) -> None:
@@ -85,6 +134,7 @@ def _explained(error: OSError, path: str) -> OSError:
         errno.EACCES: "choose a folder that you may write to, or change its permissions.",
         errno.EROFS: "choose a folder on a disk that may be written to.",
         errno.ENAMETOOLONG: "choose a shorter file name.",
+        errno.EIO: "the disk is failing: save to another one.",
     }
     fixes[errno.EPERM] = fixes[errno.EACCES]
     fixes.update(dict.fromkeys(_FULL, "free some space, raise the limit, or save to another disk."))
