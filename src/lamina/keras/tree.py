@@ -156,7 +156,8 @@ def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *struc
 def _check_alike(one: Any, other: Any, types: bool) -> None:
     """Raise unless two nests have the same kind, length and keys."""
     if not is_nested(other):
-        raise ValueError(f"`a` and `b` don't have the same structure: {one!r} and {other!r}.")
+        kind = type(one).__name__
+        raise ValueError(f"`a` and `b` don't have the same structure. Expected an instance of {kind}, got {other!r}.")
     both_dicts = isinstance(one, Mapping) and isinstance(other, Mapping)
     if types and type(one) is not type(other) and not both_dicts:
         raise ValueError(f"`a` and `b` don't have the same structure: types {type(one)} and {type(other)} differ.")
