@@ -50,6 +50,9 @@ _HOMES = {
         cdist cholesky cholesky_inverse det eig eigh inv jvp logdet lstsq lu_factor matrix_rank norm pinv qr slogdet
         solve solve_triangular svd
     """,
+    "ops.rearranging": """
+        rearrange
+    """,
     "ops.control": """
         associative_scan cond custom_gradient fori_loop map scan switch vectorize vectorized_map while_loop
     """,
@@ -84,7 +87,6 @@ _INSTEAD = {
     "istft": "jax.scipy.signal.istft",
     "max_pool": "jax.lax.reduce_window",
     "polar": "jax.lax.complex",
-    "rearrange": "jax.numpy.reshape",
     "rfft": "jax.numpy.fft.rfft",
     "separable_conv": "jax.lax.conv_general_dilated",
     "space_to_depth": "jax.numpy.reshape",
