@@ -32,6 +32,7 @@ class _Frame:
 
 
 moving = threading.RLock()  # held while a dispatch takes the memory of arrays over, and to read some for keeps
+toggled = [0]  # how often `trainable` of any variable was set: a step that is compiled looks whether it still fits
 _frame: ContextVar[_Frame | None] = ContextVar("frame", default=None)
 _autocast: ContextVar[Any] = ContextVar("autocast", default=None)
 _guard: ContextVar[Callable[..., Any] | None] = ContextVar("guard", default=None)
@@ -260,6 +261,7 @@ class Variable:
     @trainable.setter
     def trainable(self, value: Any) -> None:
         self._trainable = bool(value)
+        toggled[0] += 1
 
     @property
     def regularizer(self) -> Callable[..., Any] | None:
@@ -347,37 +349,11 @@ def _delegate(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in [
-    "neg",
-    "pos",
-    "abs",
-    "invert",
-    "add",
-    "radd",
-    "sub",
-    "rsub",
-    "mul",
-    "rmul",
-    "truediv",
-    "rtruediv",
-    "floordiv",
-    "rfloordiv",
-    "mod",
-    "rmod",
-    "pow",
-    "rpow",
-    "matmul",
-    "rmatmul",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-    "lshift",
-    "rshift",
-    "round",
-]:
+_OPERATORS = """
+    neg pos abs invert add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow
+    matmul rmatmul eq ne lt le gt ge lshift rshift round
+"""
+for _name in _OPERATORS.split():
     setattr(Variable, f"__{_name}__", _delegate(f"__{_name}__"))
 
 

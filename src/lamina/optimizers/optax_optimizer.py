@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from lamina import registry
 from lamina._types import Array, Config
 from lamina.errors import invalid, message
+from lamina.optimizers import checks
 from lamina.optimizers.base import Optimizer, State
 from lamina.variables import Variable
 
@@ -29,7 +30,8 @@ class OptaxOptimizer(Optimizer):
 
     Args:
         transformation: The transformation. What it returns is added to the parameters, as by `optax.apply_updates`.
-        learning_rate: Multiplies what the transformation returns. 1.0 leaves it as it is.
+        learning_rate: Multiplies what the transformation returns. 1.0 leaves it as it is. Of a transformation made by
+            `optax.inject_hyperparams` the attribute `learning_rate` is the rate inside it.
     """
 
     def __init__(
@@ -60,6 +62,20 @@ class OptaxOptimizer(Optimizer):
             )
         self.transformation = transformation
         self._leaves: list[Variable | None] = []
+        self._injected: Variable | None = None
+
+    @property
+    def learning_rate(self) -> Any:
+        """The transformation's own rate if `optax.inject_hyperparams` made it changeable, else the multiplier."""
+        return self._rate({}) if self._injected is None else self._injected.value
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if self._injected is None or callable(value):
+            Optimizer.learning_rate.__set__(self, value)  # type: ignore[attr-defined]
+        else:
+            traced = isinstance(value, jax.core.Tracer | Variable)
+            self._injected.assign(value if traced else checks.learning_rate(value, self._owner))
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Create a variable for each leaf of the transformation's state."""
@@ -71,6 +87,8 @@ class OptaxOptimizer(Optimizer):
         for path, leaf in jax.tree_util.tree_leaves_with_path(state):
             name = re.sub(r"\W+", "_", jax.tree_util.keystr(path)).strip("_")
             self._leaves.append(self._make(jnp.asarray(leaf), name or "state"))
+            if name == "hyperparams_learning_rate":
+                self._injected = self._leaves[-1]
         self._structure = jax.tree.structure(state)
 
     def _apply_rule(
@@ -101,8 +119,8 @@ class OptaxOptimizer(Optimizer):
             message(
                 "An optax transformation cannot be described by a config.",
                 owner=self._owner,
-                fix="save the model with `include_optimizer=False`, or use one of the optimizers in "
-                "`lamina.optimizers`.",
+                fix="save the weights alone with `save_weights`, which keeps its state too, or compile the model with "
+                "one of the optimizers in `lamina.optimizers` first.",
             )
         )
 

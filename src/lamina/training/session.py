@@ -21,7 +21,7 @@ from lamina.layers.context import CallContext, calling
 from lamina.layers.host import revision as learned
 from lamina.training import engines, steps
 from lamina.training.steps import Block, State, Variables
-from lamina.variables import Variable, bound, held, isolated, moving, store, take, values
+from lamina.variables import Variable, bound, held, isolated, moving, store, take, toggled, values
 
 BACKUP_SECONDS = 10.0  # between two copies of a large state
 
@@ -83,6 +83,8 @@ class Training:
     def __init__(self, model: Any, *, padded: bool) -> None:
         config.place_compilation_cache()
         self.model = model
+        self._padded = padded
+        self._toggled = toggled[0]
         self.names = steps.variables_of(model)
         self.run, self.donates = program(model, self.names, "train", padded)
         self._zeros = _zeros(model, self.names)
@@ -114,6 +116,8 @@ class Training:
 
     def dispatch(self, block: Block) -> Ticket:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
+        if self._toggled != toggled[0]:
+            self._follow()
         with interrupts_held():  # all of the new state is in the variables, or none
             self._serial += 1
             if self.donates:
@@ -129,6 +133,19 @@ class Training:
             self.done += block.count
             self._open.append(ticket)
         return ticket
+
+    def _follow(self) -> None:
+        """Train from now on what is trainable now: somebody has frozen or thawed a weight since the last step."""
+        self._toggled = toggled[0]
+        names = steps.variables_of(self.model)
+        if [list(map(id, group)) for group in names] == [list(map(id, group)) for group in self.names]:
+            return
+        self.settle()
+        self.model.build_optimizer()
+        self.names = steps.variables_of(self.model)
+        self.run, self.donates = program(self.model, self.names, "train", self._padded)
+        self._backup = None
+        self.back_up()
 
     def finish(self, ticket: Ticket) -> tuple[dict[str, Any], bool]:
         """Wait for a dispatch; return its logs and whether all is finite. If not, go back to where all was."""
