@@ -1,5 +1,7 @@
 """Keras's own tests run against lamina: the harness works, and two small files keep what they reached."""
 
+from fnmatch import fnmatchcase
+
 import pytest
 from tests.conformance import tables
 from tests.conformance.files import NAMED, OTHERS, SMOKE, path_of
@@ -38,3 +40,10 @@ def test_a_case_counts_once_and_only_if_it_passes_in_keras():
     assert row.missing == {"T.absent": "layers.Conv2D", "(not collected 1)": "not collected"}
     assert row.differs == {"T.own_way": "better"}
     assert (row.skipped, row.counted, row.concern) == (1, 5, 4)
+
+
+def test_every_difference_says_why_and_is_about_a_file_that_is_run():
+    for entry in tables.read(tables.DIFFERENCES):
+        assert set(entry) - {"kind"} == {"file", "case", "reason"}, entry
+        assert entry.get("kind", "outside") == "outside", entry
+        assert any(fnmatchcase(name, entry["file"]) for name in [*NAMED, *OTHERS]), entry

@@ -61,7 +61,7 @@ def test_an_ending_without_a_writer_is_named(tmp_path):
     for call in (small().export, lambda path: lamina.convert(small(), path)):
         with pytest.raises(InvalidArgumentError, match=r"does not say what to write(.|\n)*\.keras"):
             call(tmp_path / "m.unknown")
-    with pytest.raises(InvalidArgumentError, match="There is no format 'onyx'"):
+    with pytest.raises(InvalidArgumentError, match="Unrecognized format='onyx'"):
         small().export(tmp_path / "m", format="onyx")
 
 

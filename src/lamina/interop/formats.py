@@ -119,7 +119,7 @@ def format_for(path: str, name: str | None = None) -> Format | None:
     """
     if name is not None:
         if name not in FORMATS:
-            raise invalid(f"There is no format {name!r}.", fix=did_you_mean(name, FORMATS))
+            raise invalid(f"Unrecognized format={name!r}.", fix=did_you_mean(name, FORMATS))
         return FORMATS[name]
     lower = path.lower()
     fitting = [(len(s), f) for f in FORMATS.values() if f.writes for s in f.suffixes if lower.endswith(s)]
