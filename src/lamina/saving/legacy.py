@@ -9,7 +9,7 @@ from lamina import registry
 from lamina._types import Config, Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, LaminaError, message
 from lamina.files.paths import MissingFileError, is_hdf5, not_what_it_says, source_of
-from lamina.saving import archive, hdf5
+from lamina.saving import archive, hdf5, optimizer_state
 from lamina.saving.legacy_config import compile_arguments, modern
 from lamina.saving.models import Fill, model_from
 from lamina.saving.named import Named, opened_by_name
@@ -102,6 +102,8 @@ def _compile(model: Any, file: Named, config: Config) -> None:
         return
     own = model.optimizer.variables
     entries = [file.entry(f"optimizer_weights/{name}") for name in names]
+    if optimizer_state.of_keras_2(model.optimizer, entries):
+        own = [own[0], *own[2:]]
     if [e.shape for e in entries] != [v.shape for v in own]:
         warnings.warn(
             f"{file.source}: the state of the optimizer starts anew: the file has it in the form of another version of "

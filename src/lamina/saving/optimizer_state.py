@@ -4,6 +4,8 @@ import re
 import warnings
 from typing import Any
 
+import numpy as np
+
 from lamina import registry
 from lamina._types import Numpy
 from lamina.errors import InvalidArgumentError
@@ -48,6 +50,10 @@ def _is_start(optimizer: Optimizer, entries: list[Entry]) -> bool:
 
 def _arrays(optimizer: Optimizer, file: WeightsFile, entries: list[Entry]) -> dict[str, Numpy] | None:
     own = optimizer.variables
+    if of_keras_2(optimizer, entries):
+        rate = {"1": np.asarray(own[1])}
+        pairs = zip(own[2:], entries[1:], strict=True)
+        return rate | {"0": entries[0].read()} | {str(i): converted(e.read(), v) for i, (v, e) in enumerate(pairs, 2)}
     if len(entries) != len(own) or any(e.shape != v.shape for e, v in zip(entries, own, strict=True)):
         _warn(
             file,
@@ -60,6 +66,17 @@ def _arrays(optimizer: Optimizer, file: WeightsFile, entries: list[Entry]) -> di
     except InvalidArgumentError as error:
         _warn(file, str(error))
         return None
+
+
+def of_keras_2(optimizer: Optimizer, entries: list[Entry]) -> bool:
+    """Return whether entries are the state of an optimizer as Keras 2 kept it: the same without the learning rate.
+
+    Only for those whose slots came in today's order.
+    """
+    own = optimizer.variables
+    known = type(optimizer).__name__ in ("SGD", "Adam", "AdamW") and not getattr(optimizer, "amsgrad", False)
+    kept = [own[0], *own[2:]] if len(own) > 1 else []
+    return known and len(entries) == len(kept) and all(e.shape == v.shape for e, v in zip(entries, kept, strict=True))
 
 
 def _class_of(name: str) -> str | None:
