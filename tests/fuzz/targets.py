@@ -4,7 +4,6 @@ import functools
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable
 
 import h5py
 import numpy as np
@@ -96,13 +95,10 @@ def read(name: str, folder: pathlib.Path) -> None:
     else:
         form = format_of_file(path)
         if form is not None:
-            form.read(path)
+            form.read(path, **({"activations": "relu"} if name == "checkpoint" else {}))
 
 
 def names() -> list[str]:
     """Return the targets: the readers of Keras's files, and of each format that is read and written here."""
     own = [form.name for form in FORMATS.values() if form.reads and form.writes]
     return ["keras", "weights", "h5", "saved_model", "saved_model_2", "checkpoint", "prototxt", "caffemodel_1", *own]
-
-
-Read = Callable[[str, pathlib.Path], None]

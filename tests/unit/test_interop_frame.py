@@ -89,3 +89,15 @@ def test_inputs_for_a_comparison_fit_every_input():
     for name in ("many", "listed", "words"):
         model = MODELS[name](LAMINA)
         assert len(predicted(model, sample_inputs(model))) == len(model.outputs)
+
+
+@pytest.mark.parametrize("ending", [".pt", ".safetensors", ".caffemodel", ".index", ".keras", ".h5"])
+def test_a_missing_file_of_a_known_kind_is_also_pythons_error(ending, tmp_path):
+    with pytest.raises(FileNotFoundError, match="File not found"):
+        lamina.load_model(tmp_path / f"missing{ending}")
+
+
+def test_a_file_of_no_kind_says_which_there_are(tmp_path):
+    (tmp_path / "m.bin").write_bytes(b"\x00\x01\x02\x03" * 9)
+    with pytest.raises(InvalidArgumentError, match=r"File format not supported(.|\n)*PyTorch, safetensors"):
+        lamina.load_model(tmp_path / "m.bin")

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from lamina._types import Numpy
-from lamina.errors import did_you_mean, invalid
+from lamina.errors import FileFormatError, LaminaError, did_you_mean, invalid, message
+from lamina.files.paths import source_of
 from lamina.interop.net import Net
 
 _HEAD = 512
+# What arithmetic on numbers out of a damaged file raises where no reader foresaw it.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,13 @@ class Format:
             InvalidArgumentError: If there is no such option.
         """
         self._check("read", options)
-        return cast(Net, self._function("read")(path, **options))
+        try:
+            return cast(Net, self._function("read")(path, **options))
+        except LaminaError:
+            raise
+        except _DAMAGE as error:
+            problem = f"The {self.title} file is damaged: {type(error).__name__}: {error}"
+            raise FileFormatError(message(problem[:400], owner=source_of(path))) from error
 
     def write(self, net: Net, path: str, **options: Any) -> tuple[str, ...]:
         """Write the net and return what a person should know of the result, a sentence each.

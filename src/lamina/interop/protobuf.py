@@ -33,6 +33,7 @@ def fields(data: memoryview, source: str = "A message") -> Iterator[tuple[int, A
     Raises:
         FileFormatError: If a field ends behind the end, or is of a kind that was given up (groups).
     """
+    data = content(data, source)
     at, end = 0, len(data)
     while at < end:
         key, at = varint(data, at, source)
@@ -53,6 +54,13 @@ def fields(data: memoryview, source: str = "A message") -> Iterator[tuple[int, A
             raise _damaged("a field ends behind the end of what holds it", source)
         yield number, data[at : at + length]
         at += length
+
+
+def content(value: Any, source: str = "A message") -> memoryview:
+    """Return the bytes of a field that is a message, a text or packed numbers."""
+    if not isinstance(value, memoryview):
+        raise _damaged("a message or text was expected", source)
+    return value
 
 
 def signed(value: Any, source: str = "A message") -> int:

@@ -134,7 +134,7 @@ def _keras_config(folder: str) -> dict[str, Any] | None:
     for number, part in protobuf.fields(_bytes(path, source), source):
         said = dict(protobuf.fields(part, source)) if number == 1 and not isinstance(part, int) else {}
         if protobuf.text(said.get(3, memoryview(b""))) == "root":
-            found = from_json(bytes(said.get(5, b"")), source, "The metadata")
+            found = from_json(bytes(protobuf.content(said.get(5, memoryview(b"")), source)), source, "The metadata")
             if isinstance(found, dict) and found.get("class_name") in _MODELS and isinstance(found.get("config"), dict):
                 return {"class_name": found["class_name"], "config": _without_tuples(found["config"])}
     return None
@@ -288,7 +288,8 @@ def _weights_of(
     without = [entry for entry in layers if entry.get("class_name") != "InputLayer"]
     listed = layers if len(numbered) == len(layers) else without
     for i, entry in enumerate(listed):
-        inner = entry.get("config") if isinstance(entry.get("config"), dict) else {}
+        said = entry.get("config")
+        inner: dict[str, Any] = said if isinstance(said, dict) else {}
         name = f"{prefix}{inner.get('name')}"
         child = numbered.get(str(i), -1)
         if entry.get("class_name") in _MODELS:

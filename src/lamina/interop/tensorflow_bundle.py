@@ -197,6 +197,7 @@ def dtype_of(kind: int) -> np.dtype[Any]:
     if TYPES[kind] == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        half: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return half
     found: np.dtype[Any] = np.dtype(TYPES[kind])
     return found

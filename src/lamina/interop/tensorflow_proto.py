@@ -174,7 +174,7 @@ def constant(node: GraphNode, source: str) -> Numpy | list[str]:
         FileFormatError: If it declares more than it holds.
     """
     data = node.attribute("value", 8, None)
-    if data is None or isinstance(data, int):
+    if data is None:
         raise FileFormatError(message(f"The constant `{node.name}` has no value.", owner=source))
     tensor = _Tensor()
     for number, value in protobuf.fields(data, source):
@@ -214,9 +214,9 @@ class _Tensor:
         elif number == 2:
             self.shape = list(shape_of(value))
         elif number == 4:
-            self.content = bytes(value)
+            self.content = bytes(protobuf.content(value, source))
         elif number in (5, 6):
-            self.numbers += np.frombuffer(value, "<f4" if number == 5 else "<f8").tolist()
+            self.numbers += np.frombuffer(protobuf.content(value, source), "<f4" if number == 5 else "<f8").tolist()
         elif number in (7, 10, 11):
             self.numbers += protobuf.integers(value, source)
         elif number == 8:

@@ -12,6 +12,7 @@ import numpy as np
 
 from lamina._types import Numpy
 from lamina.errors import FileFormatError, invalid, message
+from lamina.interop import protobuf
 from lamina.interop.tensorflow_proto import Function, Graph, GraphNode, constant
 
 _DEEPEST = 24
@@ -395,7 +396,7 @@ def _negative(node: GraphNode, arguments: list[Any]) -> Stream | None:
 
 def _leaky(node: GraphNode, arguments: list[Any]) -> Stream | None:
     raw = node.attribute("alpha", 4, None)
-    slope = 0.2 if raw is None else float(np.frombuffer(raw, "<f4")[0])
+    slope = 0.2 if raw is None else protobuf.real(raw)
     return Stream("LeakyReLU", (arguments[0],), {"negative_slope": slope}, (), node.name)
 
 

@@ -135,7 +135,8 @@ def _dtype(kind: str) -> np.dtype[Any]:
     if kind == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        half: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return half
     found: np.dtype[Any] = np.dtype(kind).newbyteorder("<")
     return found
 

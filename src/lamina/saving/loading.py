@@ -4,9 +4,9 @@ import os
 from typing import Any
 
 from lamina import errors
-from lamina.errors import invalid
+from lamina.errors import invalid, message
 from lamina.files import atomic, zips
-from lamina.files.paths import LEGACY, as_path, is_hdf5, not_what_it_says, signature, source_of
+from lamina.files.paths import LEGACY, MissingFileError, as_path, is_hdf5, not_what_it_says, signature, source_of
 from lamina.interop import FORMATS, format_for, format_of_file
 from lamina.saving import archive
 from lamina.saving.bridge import model_of, net_of
@@ -65,6 +65,12 @@ def read_model(
         return legacy.load_model(path, custom_objects, compile), ()
     if kind is None and os.path.isfile(path) and path.endswith((*LEGACY, ".keras")):
         raise not_what_it_says(path, "an HDF5 file" if path.endswith(LEGACY) else "a `.keras` zip file")
+    if (
+        kind is None
+        and path.endswith(tuple(s for f in FORMATS.values() for s in f.suffixes))
+        and not os.path.exists(path)
+    ):
+        raise MissingFileError(message(f"File not found: filepath={path}.", received=f"working folder {os.getcwd()!r}"))
     if kind is None and not path.endswith((".keras", *LEGACY)) and not os.path.isdir(path):
         known = ", ".join(form.title for form in FORMATS.values() if form.reads)
         there = "" if os.path.exists(path) else " There is no such file."
