@@ -1,9 +1,11 @@
 """The readers, each with files to begin from."""
 
 import functools
+import io
 import pathlib
 import shutil
 import tempfile
+import zipfile
 
 import h5py
 import numpy as np
@@ -68,6 +70,9 @@ def seeds(name: str) -> Seeds:
     if name in ("keras", "weights"):
         suffix = ".keras" if name == "keras" else ".weights.h5"
         return {f"m{suffix}": _written(suffix)}
+    if name == "weights_plain":  # as Keras writes it, without checksums
+        with zipfile.ZipFile(io.BytesIO(seeds("keras")["m.keras"])) as archive:
+            return {"m.weights.h5": archive.read("model.weights.h5")}
     if name == "h5":
         return {"m.h5": _old()}
     if name == "saved_model":
@@ -88,7 +93,7 @@ def read(name: str, folder: pathlib.Path) -> None:
     """Read the files of a target as `load_model` or `load_weights` does."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     path = str(folder if len(files) > 1 else files[0])
-    if name == "weights":
+    if name.startswith("weights"):
         target().load_weights(path)
     elif name in ("keras", "h5"):
         lamina.load_model(path)
@@ -101,4 +106,15 @@ def read(name: str, folder: pathlib.Path) -> None:
 def names() -> list[str]:
     """Return the targets: the readers of Keras's files, and of each format that is read and written here."""
     own = [form.name for form in FORMATS.values() if form.reads and form.writes]
-    return ["keras", "weights", "h5", "saved_model", "saved_model_2", "checkpoint", "prototxt", "caffemodel_1", *own]
+    return [
+        "keras",
+        "weights",
+        "weights_plain",
+        "h5",
+        "saved_model",
+        "saved_model_2",
+        "checkpoint",
+        "prototxt",
+        "caffemodel_1",
+        *own,
+    ]

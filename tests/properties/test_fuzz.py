@@ -3,7 +3,7 @@
 import pytest
 from tests.fuzz import run, targets
 
-COUNT = {"keras": 40, "h5": 40, "weights": 120}
+COUNT = {"keras": 40, "h5": 40, "weights": 60, "weights_plain": 100}
 
 
 @pytest.mark.parametrize("name", targets.names())

@@ -225,6 +225,8 @@ def test_a_conversion_is_compared_with_pytorch_on_both_sides(tmp_path):
         ({"0.weight": (8, 5), "2.weight": (3, 8)}, {"activations": "rleu"}, "rleu"),
         ({"0.weight": (8, 5), "2.weight": (3, 8)}, {"activations": "relu", "architecture": "Linear"}, "not both"),
         ({"0.weight": (8, 5), "1.weight": (8, 8), "3.weight": (3, 8)}, {"activations": ["relu", "relu"]}, "no place for 'relu'"),
+        ({"0.weight": (8, 5), "2.weight": (3, 8)}, {"activations": 5}, "must be a name or a list of names"),
+        ({"0.weight": (8, 5)}, {"architecture": 5}, "must be a text or a list of texts"),
         ({}, {}, "holds no"),
     ],
 )  # fmt: skip

@@ -202,6 +202,8 @@ def _sizes(step: Step) -> str:
 
 
 def _chosen(activations: str | Sequence[str | None], count: int, source: str) -> list[str]:
+    if not isinstance(activations, str | list | tuple) or not all(isinstance(a, str | None) for a in activations):
+        raise invalid("`activations` must be a name or a list of names.", received=repr(activations)[:80])
     if isinstance(activations, str):
         named: list[str | None] = [*[activations] * (count - 1), "linear"]
     else:

@@ -322,6 +322,10 @@ def parsed(text: str | Sequence[str]) -> list[Module]:
     Raises:
         InvalidArgumentError: If it is no such list.
     """
+    if not isinstance(text, str | list | tuple) or not all(isinstance(part, str) for part in text):
+        raise invalid(
+            "`architecture` must be a text or a list of texts.", received=repr(text)[:80], fix="pass `str(module)`."
+        )
     text = text if isinstance(text, str) else ", ".join(text)
     found: list[Module] = []
     _parse(text.strip(), "", found)
