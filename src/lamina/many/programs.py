@@ -9,8 +9,9 @@ import numpy as np
 from lamina._types import Numpy, Tree
 from lamina.callbacks import EarlyStopping
 from lamina.errors import LaminaError, invalid
-from lamina.many.members import Maker, Start
+from lamina.many.members import Maker, Start, streams_kept
 from lamina.training import likeness, many, steps
+from lamina.training.arrays import device_dtype
 from lamina.training.data import Data
 from lamina.training.feed import ArrayFeed, on_cpu
 from lamina.training.many import Rules
@@ -67,37 +68,27 @@ class Template(NamedTuple):
 def template(maker: Maker, index: int, request: Request, weight: Any, y: Any) -> Template:
     """Return the model of a configuration, with all checks of `fit` done."""
     model, _ = maker.model(index)
-    loss, metrics = model._compile_loss, model._compile_metrics
-    drawn = any(part is not None and not part.built for part in (loss, metrics))
+    drawn = any(part is not None and not part.built for part in (model._compile_loss, model._compile_metrics))
+    validation, val_padded, size = None, False, maker.batch_of(index)
     try:
-        state = np.random.get_state()  # noqa: NPY002 - put back below
-        data = Data(
-            model, maker.x_of(index), y, weight, maker.batch_of(index), request.shuffle,
-            request.class_weight,
-        )  # fmt: skip
-        feed, padded = data.ready("fit")
-        np.random.set_state(state)  # noqa: NPY002
-        validation, val_padded = None, padded
-        if request.validation is not None:
-            vx, vy, vw = request.validation
-            held = Data(
-                model, vx, vy, vw, maker.batch_of(index), False, None, name="validation_data", columns=data.columns
-            )
-            if held.rows is None:
-                raise invalid("`validation_data` must be arrays.", fix="pass `(x, y)` or `(x, y, sample_weight)`.")
-            val_feed, val_padded = held.ready("evaluate")
-            assert isinstance(val_feed, ArrayFeed)
-            validation = on_host(val_feed.data)
+        with streams_kept():
+            data = Data(model, maker.x_of(index), y, weight, size, request.shuffle, request.class_weight)
+            feed, padded = data.ready("fit")
+            if request.validation is not None:
+                held = Data(model, *request.validation, size, False, name="validation_data", columns=data.columns)
+                if held.rows is None:
+                    raise invalid("`validation_data` must be arrays.", fix="pass `(x, y)` or `(x, y, sample_weight)`.")
+                val_feed, val_padded = held.ready("evaluate")
+                assert isinstance(val_feed, ArrayFeed)
+                validation = on_host(val_feed.data)
     except LaminaError as error:
         raise maker.named(error, index) from error
     assert isinstance(feed, ArrayFeed)
-    return Template(model, padded, on_host(feed.data), validation, val_padded, drawn)
+    return Template(model, padded, on_host(feed.data), validation, val_padded if validation else padded, drawn)
 
 
 def on_host(data: Tree) -> Tree:
     """Return arrays in the types that the device computes with."""
-    from lamina.training.arrays import device_dtype
-
     return jax.tree.map(lambda a: np.ascontiguousarray(a, device_dtype(a)), tuple(data))
 
 

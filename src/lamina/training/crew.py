@@ -4,6 +4,7 @@ Each worker has a stack of places. When a network is done another takes its plac
 empty, the stack is made smaller. So a network that stopped early costs at most the rest of its dispatch.
 """
 
+import copy
 import threading
 import time
 from collections import deque
@@ -72,6 +73,12 @@ class Network:
     def open(self) -> bool:
         """Whether it has epochs to train."""
         return int(self.watch.status) == many.TRAINING and int(self.watch.epoch) < self.epochs
+
+    def idle(self) -> "Network":
+        """Return a network that is done: it fills a place."""
+        twin = copy.copy(self)
+        twin.watch, twin.logs, twin.stream = self.watch._replace(status=np.int32(many.DONE)), {}, None
+        return twin
 
     def go_on(self, epochs: int) -> None:
         """Let it train up to so many epochs, unless it was stopped."""
@@ -160,10 +167,9 @@ def train(program: Program, networks: Sequence[Network], progress: Progress, wor
     if not waiting:
         return
     hands = min(workers, len(waiting))
-    crews = [_Worker(program, waiting[i::hands], progress) for i in range(hands)]
-    if hands == 1:
-        crews[0].work()
-        return
+    longest = -(-len(waiting) // hands)
+    places = -(-longest // -(-longest // program.places))  # the same for all, so that one compilation serves them
+    crews = [_Worker(program, waiting[i::hands], places, progress) for i in range(hands)]
     failures: list[BaseException] = []
 
     def guarded(worker: "_Worker") -> None:
@@ -196,11 +202,9 @@ def _wait(threads: Sequence[threading.Thread]) -> None:
 class _Worker:
     """A stack of places and the networks that go through it."""
 
-    def __init__(self, program: Program, networks: Sequence[Network], progress: Progress) -> None:
-        self.program, self.progress = program, progress
+    def __init__(self, program: Program, networks: Sequence[Network], places: int, progress: Progress) -> None:
+        self.program, self.places, self.progress = program, places, progress
         self.waiting = deque(networks)
-        rounds = -(-len(networks) // program.places)
-        self.places = -(-len(networks) // rounds)
         self.capacity = program.capacity(networks, self.places)
         patience = min(network.patience for network in networks)
         self.look = max(1, -(-patience // 4))  # epochs after which stopped networks are looked for
@@ -274,13 +278,10 @@ class _Worker:
         finished = [i for i, seat in enumerate(self.seats) if not seat.open]
         if self.seats and not finished:
             return
-        if not self.seats:
-            seats = [self.waiting.popleft() for _ in range(min(self.places, len(self.waiting)))]
-        elif self.program.shared:
-            if len(finished) < len(self.seats):  # they go in step: the next come when all of these are done
-                seats = self._fewer(finished)
-            else:
-                seats = [self.waiting.popleft() for _ in range(min(self.places, len(self.waiting)))]
+        if not self.seats or (self.program.shared and len(finished) == len(self.seats)):
+            seats = self._next()
+        elif self.program.shared:  # they go in step: the next come when all of these are done
+            seats = self._fewer(finished)
         elif self.waiting:
             seats = list(self.seats)
             for i in finished[: len(self.waiting)]:
@@ -289,6 +290,11 @@ class _Worker:
             seats = self._fewer(finished)
         if seats and seats != self.seats:
             self._seat(seats)
+
+    def _next(self) -> list[Network]:
+        """Return the next networks, as many as there are places; empty places get a copy that does not train."""
+        seats = [self.waiting.popleft() for _ in range(min(self.places, len(self.waiting)))]
+        return seats + [seats[0].idle()] * (self.places - len(seats)) if seats else []
 
     def _fewer(self, finished: list[int]) -> list[Network]:
         """Return the seats of a smaller stack, if what it saves is worth compiling it."""
@@ -331,8 +337,8 @@ class _Worker:
         if self.program.shared and self.seats[0].stream is not None:
             drawn = self.seats[0].stream.get_state()  # the first has drawn for all
             for seat in self.seats[1:]:
-                assert seat.stream is not None
-                seat.stream.set_state(drawn)
+                if seat.stream is not None:
+                    seat.stream.set_state(drawn)
         whole = jax.tree.map(np.asarray, (self.nets.params, self.nets.stats, self.nets.slots, self.nets.best))
         for i, seat in enumerate(self.seats):
             own = jax.tree.map(lambda a, i=i: np.array(a[i]), whole)

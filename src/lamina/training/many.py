@@ -4,6 +4,7 @@ One network's training, with its validation and early stopping, is a pure functi
 a stack. What a step does is `steps.train_step`, as everywhere.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -236,12 +237,13 @@ def train_program(
     time; logs `(networks, epochs)`.
     """
     zeros = tuple(session._zeros(model, names))
+    tracing = threading.Lock()  # other numbers stand in the model meanwhile
 
     def one(nets: Nets, fixed: Fixed, data: Any, order: Any, count: Any) -> tuple[Nets, Any]:
         def epoch(nets: Nets, order: Any) -> tuple[Nets, Any]:
             return one_epoch(model, names, rules, zeros, nets, fixed, data, order)
 
-        with standing_in(places, scalars), inputs.giving(fixed.numbers):
+        with tracing, standing_in(places, scalars), inputs.giving(fixed.numbers):
             specs = jax.eval_shape(epoch, nets, order[0])[1]
             kept = jax.tree.map(lambda s: jnp.zeros((order.shape[0], *s.shape), s.dtype), specs)
 
