@@ -1,5 +1,6 @@
 """Many networks at once give what each gives alone, share programs where they can, and say what they cannot do."""
 
+import _thread
 import random as python_random
 import time
 
@@ -12,6 +13,7 @@ from lamina import callbacks, layers, losses, optimizers, regularizers
 from lamina.errors import InvalidArgumentError
 from lamina.many import fitting as fitting_module
 from lamina.many import programs
+from lamina.training import crew
 
 ROWS = 50
 
@@ -220,6 +222,20 @@ def test_the_time_limit_and_ctrl_c_leave_what_was_reached(data, monkeypatch):
     assert {row["status"] for row in found.table} == {"interrupted"}
     assert all(len(h["loss"]) >= 1 for h in found.histories)
 
+    with monkeypatch.context() as patch:
+        told = crew.Progress.add
+
+        def presses(self, epochs, steps):
+            told(self, epochs, steps)
+            patch.setattr(crew.Progress, "add", told)
+            _thread.interrupt_main()
+
+        patch.setattr(crew.Progress, "add", presses)
+        with pytest.warns(RuntimeWarning, match="Interrupted: the result holds"):
+            found = lamina.fit_many(plain, *data, 3, epochs=1_000_000, seed=0)
+    assert found.interrupted
+    assert len(found.best.history.history["loss"]) >= 1
+
     def interrupted(program, networks, progress, workers):
         raise KeyboardInterrupt
 
@@ -311,14 +327,14 @@ def test_bad_data_are_refused_before_any_work(data):
 
 
 def test_a_worker_that_fails_ends_the_others(data, monkeypatch):
-    real = lamina.training.crew.Network.keep
+    real = crew.Network.keep
 
     def breaks(self, *arguments):
         if self.numbers is not None and len(self.logs.get("loss", ())) > 2:
             raise RuntimeError("broken")
         real(self, *arguments)
 
-    monkeypatch.setattr(lamina.training.crew.Network, "keep", breaks)
+    monkeypatch.setattr(crew.Network, "keep", breaks)
     begin = time.monotonic()
     with pytest.raises(RuntimeError, match="broken"):
         lamina.fit_many(plain, *data, 4, epochs=100_000_000, workers=2, seed=0, time_limit=60)

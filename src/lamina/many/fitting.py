@@ -61,7 +61,6 @@ class Fitting:
         self.set_of: list[int] = [self._set(i) for i in range(len(maker.configs))]
         self.seats = [seat for i in range(len(maker.configs)) for seat in self._seats(i, validation_split, folds)]
         self.sign = 1
-        self.drawn = True
         starts = [maker.start(i) for i in range(len(maker.configs))]
         keys = [self._key(seat) for seat in self.seats]
         self.groups = grouped(starts, [seat.owner for seat in self.seats], keys, lambda n, m: self._made(n, m, starts))

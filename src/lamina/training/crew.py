@@ -151,11 +151,10 @@ class Program:
         self.data = jax.tree.map(jnp.array, data)
         self.compiling = 0.0  # seconds of the first dispatch
 
-    def capacity(self, networks: Sequence[Network], places: int) -> int:
-        """Return the most epochs in a dispatch: an axis of the program."""
+    def capacity(self, places: int) -> int:
+        """Return the most epochs in a dispatch: an axis of the program, whatever number of epochs is asked for."""
         each = 4 * self.batches.length * (1 if self.shared else places)
-        longest = max(network.epochs for network in networks)
-        return max(1, min(MOST_EPOCHS, ORDER_BYTES // max(1, each), longest))
+        return max(1, min(MOST_EPOCHS, ORDER_BYTES // max(1, each)))
 
 
 def train(program: Program, networks: Sequence[Network], progress: Progress, workers: int) -> None:
@@ -205,7 +204,7 @@ class _Worker:
     def __init__(self, program: Program, networks: Sequence[Network], places: int, progress: Progress) -> None:
         self.program, self.places, self.progress = program, places, progress
         self.waiting = deque(networks)
-        self.capacity = program.capacity(networks, self.places)
+        self.capacity = program.capacity(places)
         patience = min(network.patience for network in networks)
         self.look = max(1, -(-patience // 4))  # epochs after which stopped networks are looked for
         self.seats: list[Network] = []
