@@ -52,6 +52,7 @@ bench: $(READY)  ## measure against the peers, print the table, write JSON
 	@$(BIN)/python -m pip install -q --group bench
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.many
+	@$(BIN)/python -m benchmarks.depth
 
 format: $(READY)  ## rewrite the sources in the house's form
 	@$(BIN)/ruff check --fix-only -q .

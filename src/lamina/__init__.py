@@ -12,8 +12,8 @@ from lamina._version import __version__ as __version__
 _MODULES = frozenset(
     {
         "activations", "callbacks", "config", "constraints", "datasets", "distillation", "dtype_policies", "errors",
-        "initializers", "keras", "layers", "losses", "many", "metrics", "models", "ops", "optimizers", "random",
-        "registry", "regularizers", "saving", "tf", "training", "utils", "wrappers",
+        "initializers", "inspect", "keras", "layers", "losses", "many", "metrics", "models", "ops", "optimizers",
+        "random", "registry", "regularizers", "saving", "tf", "training", "utils", "wrappers",
     }
 )  # fmt: skip
 _NAMES = {

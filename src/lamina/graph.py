@@ -249,6 +249,9 @@ class FunctionOperation:
             specs = shapes.output_specs(self.function, args, kwargs, owner=self.name)
         return jax.tree.map(lambda spec: KerasTensor(spec.shape, dtype=spec.dtype), specs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_inbound_nodes": [], "_outbound_nodes": []}
+
     def __repr__(self) -> str:
         return f"<Operation name={self.name}>"
 
@@ -318,6 +321,7 @@ class Graph:
                     node_depths[node] = 0
         self.nodes = sorted(node_depths, key=lambda node: -node_depths[node])
         self.operations = sorted(operation_depths, key=lambda op: (-operation_depths[op], indices[op]))
+        self.runs: dict[int, Any] = {}  # where repeated nodes begin, and what runs them as one loop
         self._check()
         self._check_names()
 
@@ -345,10 +349,31 @@ class Graph:
                 )
             seen.add(operation.name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "runs": {}}
+
+    def attach(self) -> None:
+        """Make the nodes known to their operations, which are copied without them: a chain of any length is flat."""
+        for node in self.nodes:
+            operation, index = node.operation, len(node.operation._inbound_nodes)
+            operation._inbound_nodes.append(node)
+            for i, tensor in enumerate(node.output_tensors):
+                tensor._keras_history = History(operation, index, i)
+        for node in self.nodes:
+            for tensor in node.input_tensors:
+                tensor._keras_history.operation._outbound_nodes.append(node)
+
     def run(self, inputs: Sequence[Any], call: Callable[..., Any] | None = None) -> Tree:
         """Return the outputs for flat `inputs`; `call(operation, args, kwargs)` may stand in for a plain call."""
         values: dict[int, Any] = {id(t): x for t, x in zip(self.inputs, inputs, strict=True)}
-        for node in self.nodes:
+        done = 0
+        for place, node in enumerate(self.nodes):
+            if place < done:
+                continue
+            run = self.runs.get(place) if call is None else None
+            if run is not None and run.execute(values):
+                done = run.stop
+                continue
             if node.is_input or any(id(t) not in values for t in node.input_tensors):
                 continue
             if all(id(t) in values for t in node.output_tensors):

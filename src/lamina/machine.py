@@ -1,6 +1,7 @@
 """What this machine has and what it can do: devices, cores, the rate of a matrix product, the time spent compiling."""
 
 import contextlib
+import ctypes
 import math
 import os
 import platform
@@ -192,3 +193,10 @@ def _cache() -> str:
         return f"off (LAMINA_CACHE={os.environ.get('LAMINA_CACHE', '')}); its folder would be {config.cache_folder()}"
     files = [path.stat().st_size for path in Path(folder).glob("*") if path.is_file()]
     return f"{folder} ({sum(files) / 1e6:.1f} MB in {len(files)} files)"
+
+
+def release_memory() -> None:
+    """Give memory that was freed piece by piece back to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if platform.system() == "Linux" else None
+    if trim is not None:
+        trim(0)

@@ -17,23 +17,31 @@ import numpy as np
 from lamina import config, names, serialization
 from lamina._types import Array, Arrays
 from lamina.errors import UnboundVariableError, invalid, message
+from lamina.operators import Operators
 
 _AGGREGATIONS = (None, "none", "mean", "sum", "only_first_replica")
 
 
-class _Frame:
-    """The arrays that stand for variables inside a block. A closed frame knows every variable that may be touched."""
+class Frame:
+    """The arrays that stand for variables inside a block. A closed frame knows every variable that may be touched.
 
-    __slots__ = ("arrays", "closed")
+    Attributes:
+        arrays: The array of each variable, or of a `Stack` of them.
+        rows: The stack and the row of each variable that is part of a stack.
+        closed: Whether any other variable is foreign.
+    """
 
-    def __init__(self, arrays: "dict[Variable, Array]", closed: bool) -> None:
+    __slots__ = ("arrays", "closed", "rows")
+
+    def __init__(self, arrays: dict[Any, Array], rows: "dict[Variable, tuple[Any, int]]", closed: bool) -> None:
         self.arrays = arrays
+        self.rows = rows
         self.closed = closed
 
 
 moving = threading.RLock()  # held while a dispatch takes the memory of arrays over, and to read some for keeps
 toggled = [0]  # how often `trainable` of any variable was set: a step that is compiled looks whether it still fits
-_frame: ContextVar[_Frame | None] = ContextVar("frame", default=None)
+_frame: ContextVar[Frame | None] = ContextVar("frame", default=None)
 _autocast: ContextVar[Any] = ContextVar("autocast", default=None)
 _guard: ContextVar[Callable[..., Any] | None] = ContextVar("guard", default=None)
 
@@ -91,7 +99,7 @@ def is_float(dtype: str) -> bool:
     return "float" in dtype
 
 
-class Variable:
+class Variable(Operators):
     """A named array that a layer, an optimizer or a metric may change.
 
     Args:
@@ -109,8 +117,8 @@ class Variable:
     """
 
     __slots__ = (
-        "__weakref__", "_array", "_constraint", "_dtype", "_lent", "_regularizer", "_trainable", "aggregation",
-        "autocast", "born_trainable", "from_build", "name", "overwrite_with_gradient", "path", "shape",
+        "__weakref__", "_constraint", "_dtype", "_index", "_lent", "_own", "_regularizer", "_stack", "_trainable",
+        "aggregation", "autocast", "born_trainable", "from_build", "name", "overwrite_with_gradient", "path", "shape",
         "synchronization",
     )  # fmt: skip
 
@@ -142,6 +150,9 @@ class Variable:
         self._regularizer: Callable[..., Any] | None = None
         self._constraint: Callable[..., Any] | None = None
         self._lent = True
+        self._stack: Any = None  # the `Stack` that holds its array while repeated layers are trained, if one does
+        self._index = 0  # its row there
+        self._own: Array | None = None
         config.same_process()
         self._array = self._initial(initializer, shape, dtype)
         self._dtype = self._array.dtype.name
@@ -173,6 +184,18 @@ class Variable:
             return to_array(initializer(shape, dtype=name) if given is None else given, name)
 
     @property
+    def _array(self) -> Array:
+        """The stored array: its own, or its row of a stack."""
+        own = self._own
+        return self._stack.row(self._index) if own is None else own
+
+    @_array.setter
+    def _array(self, array: Array) -> None:
+        if self._own is None and self._stack is not None:
+            self._stack.stale = True
+        self._own = array
+
+    @property
     def value(self) -> Array:
         """The current array: the bound one inside a step, the stored one elsewhere."""
         frame = _frame.get()
@@ -187,14 +210,21 @@ class Variable:
             return array.astype(cast)
         return array
 
-    def _bound_array(self, frame: _Frame) -> Array:
+    def _bound_array(self, frame: Frame) -> Array:
         try:
             return frame.arrays[self]
         except KeyError:
+            if self in frame.rows:
+                stack, index = frame.rows[self]
+                array: Array = frame.arrays[stack][index]
+                return array
             if frame.closed:
                 raise UnboundVariableError(_unbound(self, "read")) from None
             self._lent = True
             return self._array
+
+    def _bind(self, arrays: dict[Any, Array], rows: dict[Any, Any]) -> None:
+        """Do nothing: `bound` has put the array in. A `Stack` adds its rows."""
 
     def assign(self, value: Any) -> Array:
         """Replace the array and return the new one. Its shape stays the same; its type is cast to the variable's.
@@ -217,7 +247,7 @@ class Variable:
                 raise UnboundVariableError(_unbound(self, "assigned"))
             self._array = array
             self._lent = True
-        elif frame.closed and self not in frame.arrays:
+        elif frame.closed and self not in frame.arrays and self not in frame.rows:
             raise UnboundVariableError(_unbound(self, "assigned"))
         else:
             frame.arrays[self] = array
@@ -303,70 +333,14 @@ class Variable:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {slot: getattr(self, slot) for slot in Variable.__slots__ if slot not in ("__weakref__", "_array")}
+        left_out = ("__weakref__", "_index", "_own", "_stack")
+        state = {slot: getattr(self, slot) for slot in Variable.__slots__ if slot not in left_out}
         return {**state, "_array": np.asarray(self._array)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._stack, self._index, self._own = None, 0, None
         for slot, value in state.items():
             setattr(self, slot, jnp.array(value) if slot == "_array" else value)
-
-    def __bool__(self) -> bool:
-        return bool(self.value)
-
-    def __int__(self) -> int:
-        return int(self.value)
-
-    def __float__(self) -> float:
-        return float(self.value)
-
-    def __index__(self) -> int:
-        return self.value.__index__()
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def __iter__(self) -> Iterator[Array]:
-        return iter(self.value)
-
-    def __getitem__(self, index: Any) -> Array:
-        return self.value[index]
-
-    def __format__(self, spec: str) -> str:
-        return format(self.value, spec) if spec else repr(self)
-
-    __array_priority__ = 100
-
-
-def _delegate(name: str) -> Callable[..., Any]:
-    def method(self: Variable, *others: Any) -> Any:
-        own = self.value
-        values = [other.value if isinstance(other, Variable) else other for other in others]
-        values = [jnp.asarray(v, own.dtype) if isinstance(v, np.ndarray) and v.ndim == 0 else v for v in values]
-        values = [jnp.asarray(v) if isinstance(v, list | tuple) else v for v in values]
-        return getattr(own, name)(*values)
-
-    method.__name__ = name
-    return method
-
-
-_OPERATORS = """
-    neg pos abs invert add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow
-    matmul rmatmul eq ne lt le gt ge lshift rshift round
-"""
-for _name in _OPERATORS.split():
-    setattr(Variable, f"__{_name}__", _delegate(f"__{_name}__"))
-
-
-def _logical(function: Callable[..., Any]) -> Callable[..., Any]:
-    def method(self: Variable, other: Any) -> Any:
-        return function(self.value, jnp.asarray(other))
-
-    return method
-
-
-for _name, _function in (("and", jnp.logical_and), ("or", jnp.logical_or), ("xor", jnp.logical_xor)):  # as in Keras
-    setattr(Variable, f"__{_name}__", _logical(_function))
-    setattr(Variable, f"__r{_name}__", _logical(_function))
 
 
 def to_array(value: Any, dtype: str | None = None) -> Array:
@@ -395,28 +369,41 @@ def _unbound(variable: Variable, verb: str) -> str:
     )
 
 
+def frame_now() -> Frame | None:
+    """Return the frame of the block under way, or None outside of one."""
+    return _frame.get()
+
+
+@contextmanager
+def entered(frame: Frame) -> Iterator[Frame]:
+    """Let variables stand for what `frame` holds inside the block."""
+    token = _frame.set(frame)
+    try:
+        yield frame
+    finally:
+        _frame.reset(token)
+
+
 @contextmanager
 def bound(variables: Sequence[Variable], arrays: Sequence[Array]) -> Iterator[None]:
     """Let `variables` stand for `arrays` inside the block; any other variable may not be touched."""
     outer = _frame.get()
     known = dict(outer.arrays) if outer is not None else {}
-    known.update(zip(variables, arrays, strict=True))
-    token = _frame.set(_Frame(known, closed=True))
-    try:
+    rows = dict(outer.rows) if outer is not None else {}
+    for variable, array in zip(variables, arrays, strict=True):
+        known[variable] = array
+        variable._bind(known, rows)
+    with entered(Frame(known, rows, closed=True)):
         yield
-    finally:
-        _frame.reset(token)
 
 
 @contextmanager
-def isolated() -> Iterator[dict[Variable, Array]]:
+def isolated() -> Iterator[dict[Any, Array]]:
     """Give the arrays assigned inside the block, where every variable may be read; the variables forget them."""
     outer = _frame.get()
-    token = _frame.set(_Frame((arrays := dict(outer.arrays) if outer is not None else {}), closed=False))
-    try:
+    arrays, rows = (dict(outer.arrays), dict(outer.rows)) if outer is not None else ({}, {})
+    with entered(Frame(arrays, rows, closed=False)):
         yield arrays
-    finally:
-        _frame.reset(token)
 
 
 @contextmanager

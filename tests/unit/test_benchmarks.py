@@ -375,3 +375,31 @@ def test_every_way_trains_the_networks_of_a_case():
         found.train(1)
         assert found.networks == networks
         assert found.clock() > begin
+
+
+# Depth
+
+
+def test_the_table_of_depth_compares_medians_with_pytorch():
+    from benchmarks import depth
+
+    taken = [
+        {"way": way, "building": 2.0, "step": step, "megabytes": 400.0}
+        for way, steps in (("lamina", (0.08, 0.1, 0.09)), ("torch", (0.3, 0.27, 0.2)))
+        for step in steps
+    ]
+    found = depth.lines([*taken, {"way": "kept", "failed": "no memory"}])
+    assert [(line["way"], line["step"]) for line in found] == [("lamina", 0.09), ("torch", 0.27)]
+    assert found[0]["times"] == pytest.approx(3.0)
+    console = Console(width=120, file=io.StringIO())
+    console.print(depth.drawn(found))
+    shown = console.file.getvalue()
+    assert all(text in shown for text in ("PyTorch eager", "90 ms", "400 MB", "3.00 x", "2.4 x"))
+
+
+def test_both_deep_networks_train():
+    from benchmarks import depth
+
+    for build in (depth.lamina, depth.torch):
+        pytest.importorskip("torch") if build is depth.torch else None
+        build(16)(1)

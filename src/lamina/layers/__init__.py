@@ -53,6 +53,7 @@ from lamina.layers.normalization import UnitNormalization as UnitNormalization
 from lamina.layers.pipeline import Pipeline as Pipeline
 from lamina.layers.preprocessing import Normalization as Normalization
 from lamina.layers.preprocessing import Rescaling as Rescaling
+from lamina.layers.repeat import Repeat as Repeat
 from lamina.layers.reshaping import Flatten as Flatten
 from lamina.layers.reshaping import Permute as Permute
 from lamina.layers.reshaping import RepeatVector as RepeatVector

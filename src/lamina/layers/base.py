@@ -288,9 +288,7 @@ class Layer(Parts):
         finally:
             context.training, context.values = outer
         context.last = (self, outputs)
-        if context.observer is not None:
-            context.observer(self, outputs)
-        return outputs
+        return outputs if context.observer is None else context.observer(self, outputs)
 
     _handed_down: frozenset[str] = frozenset()
 
@@ -492,7 +490,8 @@ class Layer(Parts):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_programs"}
+        state = {key: value for key, value in self.__dict__.items() if key != "_programs"}
+        return {**state, "_inbound_nodes": [], "_outbound_nodes": []}
 
 
 Layer.build = _whole_build(Layer.build)  # type: ignore[method-assign]

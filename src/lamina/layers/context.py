@@ -21,7 +21,7 @@ class CallContext:
         rows: Boolean array `(batch,)` that is False for rows added to fill a batch, or None if all are real.
         collecting: Whether the losses are read from here (a step), not from the layers.
         last: The last layer that finished and its output: who made the input that does not fit.
-        observer: Called with each layer and its output, or None.
+        observer: Called with each layer and its output; what it returns goes on in place of the output. Or None.
     """
 
     __slots__ = ("collecting", "last", "losses", "observer", "rows", "training", "values")
@@ -31,7 +31,7 @@ class CallContext:
         training: Any = None,
         rows: Any = None,
         collecting: bool = False,
-        observer: Callable[[Any, Any], None] | None = None,
+        observer: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         self.training = training
         self.values: dict[str, Any] = {}

@@ -15,10 +15,15 @@ from lamina.layers.context import CallContext, current
 from lamina.layers.policies import Policies
 from lamina.metrics import Metric
 from lamina.random import SeedGenerator
+from lamina.stacks import penalties
 from lamina.variables import Variable, is_float, standardize_dtype
 
 # Attributes of the machinery itself, which hold no part of the layer.
-_PRIVATE = frozenset({"_arguments", "_compile_config", "_inbound_nodes", "_outbound_nodes", "_losses", "_weights"})
+_PRIVATE = frozenset(
+    {"_arguments", "_build_shapes", "_compile_config", "_inbound_nodes", "_outbound_nodes", "_losses", "_weights"}
+)
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_CONTAINERS = (list, tuple, set, dict)
 _LARGE = 1 << 30  # bytes of a weight from which on it is worth asking how much memory is free
 
 
@@ -51,7 +56,12 @@ class Parts(Policies):
         """Yield the variables, layers, metrics and generators among the attributes, each as often as it is held."""
         yield from self._weights
         for key, value in list(self.__dict__.items()):
-            if key not in _PRIVATE:
+            kind = type(value)
+            if kind in _PLAIN or key in _PRIVATE:
+                continue
+            if issubclass(kind, _PARTS):
+                yield value
+            elif issubclass(kind, _CONTAINERS) and value:
                 yield from _find(value)
 
     def _sublayers(self) -> "list[Parts]":
@@ -363,7 +373,7 @@ class Parts(Policies):
         return added + self._penalties()
 
     def _penalties(self) -> list[Array]:
-        return [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+        return penalties(self.trainable_weights)
 
     def save_own_variables(self, store: Any) -> None:
         """Put its own weights into `store` under '0', '1', ..."""
@@ -386,6 +396,9 @@ class Parts(Policies):
         arrays = [self._fitting(variable, store[str(i)]) for i, variable in enumerate(own)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
+
+
+_PARTS = (Variable, Parts, Metric, SeedGenerator)
 
 
 def _positional(args: tuple[Any, ...], shape: Any, initializer: Any, dtype: Any) -> tuple[Any, Any, Any]:
@@ -411,9 +424,9 @@ def _find(value: Any, above: tuple[Any, ...] = ()) -> Iterator[Any]:
 
     A container that holds itself, directly or through the containers `above` it, is not entered again.
     """
-    if isinstance(value, Variable | Parts | Metric | SeedGenerator):
+    if isinstance(value, _PARTS):
         yield value
-    elif isinstance(value, list | tuple | set | dict) and not any(value is container for container in above):
+    elif isinstance(value, _CONTAINERS) and not any(value is container for container in above):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _find(item, (*above, value))
 

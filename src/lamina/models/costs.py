@@ -230,11 +230,12 @@ def _observed(layer: Layer, stand_in: KerasTensor) -> int:
     for batch in (2, 3):
         sizes: list[int] = []
 
-        def observe(inner: Any, outputs: Tree, sizes: list[int] = sizes) -> None:
+        def observe(inner: Any, outputs: Tree, sizes: list[int] = sizes) -> Tree:
             if not inner._sublayers():
                 sizes.extend(out.size * out.dtype.itemsize for out in jax.tree.leaves(outputs))
+            return outputs
 
-        def run(array: Any, observe: Callable[[Any, Any], None] = observe) -> Any:
+        def run(array: Any, observe: Callable[[Any, Any], Any] = observe) -> Any:
             with isolated(), guarded(_refuse), calling(CallContext(False, collecting=True, observer=observe)):
                 return layer(array)
 

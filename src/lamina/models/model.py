@@ -17,9 +17,8 @@ from lamina.layers.context import CallContext, calling, set_mask
 from lamina.models import optimizing, quantizing, stepping, structures
 from lamina.models.trainer import Trainer
 from lamina.ops import rows
-from lamina.training import checks
+from lamina.training import checks, repeats
 from lamina.training.outputs import Outputs, leaves
-from lamina.variables import isolated
 
 
 def is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -214,7 +213,7 @@ class Model(Trainer, Layer):
         for tensor, value, one in zip(graph.inputs, flat, masks, strict=False):
             if value is not None and not isinstance(value, KerasTensor):
                 value = jnp.asarray(value, jnp.dtype(tensor.dtype))
-                value = _squeezed(value, tensor.shape)
+                value = structures.squeezed(value, tensor.shape)
             if one is not None:
                 set_mask(value, one)
             ready.append(value)
@@ -317,12 +316,12 @@ class Model(Trainer, Layer):
         if known is None or known[0] != key:
 
             def run(inputs: Tree) -> Tree:
-                with isolated(), calling(CallContext(training=False, collecting=True)) as context:
+                with calling(CallContext(training=False, collecting=True)) as context:
                     outputs = self.call_in_step(inputs, training=False)
                     self._adds = bool(context.losses)
                     return outputs
 
-            found = jax.eval_shape(run, x)
+            found = repeats.traced(self, run, x)
             known = self._known_outputs = ((*key[:2], self.built), found)
         return known[1]  # not the attribute: another thread may have asked for other shapes meanwhile
 
@@ -445,6 +444,11 @@ class Model(Trainer, Layer):
             if k not in ("_programs", "_known_outputs", "_turns", "history")
         }
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._graph is not None:
+            self._graph.attach()
+
 
 def _with_inputs(graph: Graph) -> Graph:
     """Return a graph that begins at `Input`s: where it is cut out of another, new ones stand in place of the cuts."""
@@ -473,15 +477,6 @@ def _keeps_rows(operation: Any) -> bool:
     if isinstance(operation, FunctionOperation):
         return all(rows.keeps_rows(operation.function, node.args, node.kwargs) for node in operation._inbound_nodes)
     return isinstance(operation, InputLayer) or bool(operation.rowwise)
-
-
-def _squeezed(value: Any, shape: tuple[int | None, ...]) -> Any:
-    """Return an array with the rank of an input, if only a last axis of size 1 is missing or too much."""
-    if value.ndim == len(shape) + 1 and value.shape[-1] == 1:
-        return value[..., 0]
-    if value.ndim == len(shape) - 1 and shape and shape[-1] == 1:
-        return value[..., None]
-    return value
 
 
 def _check_call(model: Model, tensor: KerasTensor, array: Any) -> None:

@@ -26,9 +26,13 @@ class Sequential(Model):
         InvalidArgumentError: If something in `layers` is no layer, or two have one name.
     """
 
+    _made: Graph | None = None
+    _tail: Any = None  # what the last layer gives, if the chain begins with an input
+
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         Layer.__init__(self, name=name)
         self._chain: list[Layer] = []
+        self._used: set[str] = set()  # names of layers; what is renamed later is found when the graph is made
         self._guessed = False  # whether the input's shape is that of the first data, not one that was said
         for layer in layers or []:
             self.add(layer, rebuild=False)
@@ -52,7 +56,7 @@ class Sequential(Model):
         shape = getattr(layer, "_input_shape_arg", None)
         if not self._chain and shape is not None and not isinstance(layer, InputLayer):
             self.add(InputLayer(shape=shape), rebuild=False)
-        if any(layer.name == other.name for other in self._chain):
+        if layer.name in self._used and any(layer.name == other.name for other in self._chain):
             raise invalid(
                 "All layers added to a Sequential model should have unique names. "
                 f"Name '{layer.name}' is already the name of a layer in this model.",
@@ -68,9 +72,40 @@ class Sequential(Model):
                 owner=f"Sequential `{self.name}`",
             )
         self._chain.append(layer)
+        self._used.add(layer.name)
+        tail, guessed = self._tail, self._guessed
         self._unbuild()
-        if rebuild:
+        if rebuild and tail is not None and isinstance(self._chain[0], InputLayer) and not guessed:
+            self._go_on(tail, layer)
+        elif rebuild:
             self._build_if_known()
+
+    def _go_on(self, tail: KerasTensor, layer: Layer) -> None:
+        """Call a new last layer on what the one before it gives: growing layer by layer takes linear time."""
+        _check_call(layer)
+        with names.name_scope(self.name, self):
+            try:
+                self._tail = layer(tail)
+            except NotImplementedError:
+                self._tail = None
+        self.built = True
+        self._build_shapes = {"input_shape": self._chain[0].batch_shape}  # type: ignore[attr-defined]
+
+    @property
+    def _graph(self) -> Graph | None:  # type: ignore[override]
+        """The graph of the chain, made when it is asked for; None if there is none."""
+        if self._made is None and self._tail is not None:
+            self._made = Graph(self._chain[0].output, self._tail)
+        return self._made
+
+    @_graph.setter
+    def _graph(self, graph: Graph | None) -> None:
+        self._made = self._tail = None
+        if graph is not None:
+            self._made, self._tail = graph, graph.outputs_struct
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_made": self._graph}
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Remove the last layer and return it."""

@@ -57,3 +57,12 @@ def check_optional(graph: Graph, flat: list[Any], owner: str) -> None:
                 owner=owner,
                 fix=f"pass an array, or make it `Input(..., optional=True, name={tensor.name!r})`.",
             )
+
+
+def squeezed(value: Any, shape: tuple[int | None, ...]) -> Any:
+    """Return an array with the rank of an input, if only a last axis of size 1 is missing or too much."""
+    if value.ndim == len(shape) + 1 and value.shape[-1] == 1:
+        return value[..., 0]
+    if value.ndim == len(shape) - 1 and shape and shape[-1] == 1:
+        return value[..., None]
+    return value

@@ -42,6 +42,7 @@ class Trainer(OnBatch, HasStateTree):
     _initial_epoch: int | None = None
     run_eagerly = False
     jit_compile: Any = "auto"
+    remat: bool | int = False
     _compile_loss: CompiledLoss | None = None
     _compile_metrics: CompiledMetrics | None = None
     _loss_tracker: Mean | None = None
@@ -58,6 +59,7 @@ class Trainer(OnBatch, HasStateTree):
         steps_per_execution: int = 1,
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
+        remat: bool | int = False,
     ) -> None:
         """Say how the model is trained.
 
@@ -71,6 +73,8 @@ class Trainer(OnBatch, HasStateTree):
             steps_per_execution: Batches between two calls of a callback's batch hooks.
             jit_compile: Kept for Keras scripts; steps are always compiled.
             auto_scale_loss: Whether a `mixed_float16` model gets loss scaling.
+            remat: Whether the backward pass computes what is inside repeated layers anew, instead of keeping it: less
+                memory for about a third more work. A number of bytes: only as far as what is kept would not fit.
 
         Raises:
             InvalidArgumentError: For a name that stands for nothing, with the nearest names.
@@ -80,6 +84,7 @@ class Trainer(OnBatch, HasStateTree):
         if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and found is not None:
             found = _scaled(found)
         self.steps_per_execution = checks.whole_number(steps_per_execution, "steps_per_execution", 1) or 1
+        self.remat = checks.rematerialization(remat)
         self.optimizer, self.loss = found, loss
         self._compile_loss = CompiledLoss(loss, loss_weights) if loss is not None else None
         self._compile_metrics = (
@@ -99,6 +104,7 @@ class Trainer(OnBatch, HasStateTree):
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": not run_eagerly if jit_compile == "auto" else jit_compile,
+            **({"remat": self.remat} if self.remat else {}),
         }
 
     def compile_from_config(self, config: Config) -> None:
@@ -311,7 +317,7 @@ class Trainer(OnBatch, HasStateTree):
             check = self._validator(validation_feed, validation_padded, told)
             checked = (validation_feed, at)
         self.column_names = data.columns
-        self.keeping = Keeping(training.names, feed, told.callbacks, first, checked if check is not None else None)
+        self.keeping = Keeping(training.variables, feed, told.callbacks, first, checked if check is not None else None)
         keeper = None if resume is None else Keeper(resume)
         try:
             with endings.awaited() as request:

@@ -39,8 +39,17 @@ def transformation(
 
 
 def zeros(*names: str) -> Callable[[Arrays], Slots]:
-    """Return an `init` that starts each named slot at zero, in the parameter's shape and type."""
-    return lambda params: {name: tuple([jnp.zeros(p.shape, p.dtype) for p in params]) for name in names}
+    """Return an `init` that starts each named slot at zero, in the parameter's shape and type.
+
+    Slots of one shape begin as one and the same array: of a thousand equal layers only one is made.
+    """
+
+    def init(params: Arrays) -> Slots:
+        kinds = {(p.shape, p.dtype) for p in params}
+        made = {kind: jnp.zeros(*kind) for kind in kinds}
+        return {name: tuple([made[p.shape, p.dtype] for p in params]) for name in names}
+
+    return init
 
 
 def elementwise(

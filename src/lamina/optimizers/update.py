@@ -4,6 +4,7 @@ The order is Keras's: gradients that are the new value, unscaling, clipping, wei
 average, constraints, and the iteration.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from lamina._types import Array, Arrays
 from lamina.optimizers import arithmetic
 from lamina.optimizers.rules import Slots, Transformation
+from lamina.stacks import Stack, each
 from lamina.variables import Variable, bound
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def _at_once(
 ) -> tuple[State, list[Array]]:
     """Clip, decay and update: a step without accumulation, or the end of one."""
     rate = jnp.asarray(optimizer._rate(state))
-    grads = optimizer._clip_gradients(grads)
+    grads = _clipped(optimizer, [optimizer._trainable_variables[i] for i in indices], grads)
     values = list(values)
     for i in indices:
         weight_decay = optimizer._weight_decay_of(optimizer._trainable_variables[i])
@@ -124,23 +126,48 @@ def by_rule(
     rate: Array,
 ) -> tuple[State, list[Array]]:
     """Update the parameters at `indices`, all at once, by a rule."""
-    held = optimizer._slots()
-    slots: Slots = {
-        name: state[slot] if isinstance(slot, Variable) else tuple([_read(state, slot[i]) for i in indices])
-        for name, slot in held.items()
-    }
-    params = tuple([values[i] for i in indices])
+    held, before = optimizer._slots(), state
+    gradient = dict(zip(indices, grads, strict=True))
     step = updates_made(optimizer, state)
-    updates, slots = rule.update(tuple(grads), slots, params, step=step, learning_rate=rate)
     state, values = dict(state), list(values)
-    for i, param, change in zip(indices, params, updates, strict=True):
-        values[i] = param + change.astype(param.dtype)
-    for name, slot in held.items():
-        if isinstance(slot, Variable):
-            state[slot] = slots[name]
-        else:
-            state.update({slot[i]: array for i, array in zip(indices, slots[name], strict=True) if array is not None})
+
+    def run(places: list[int], function: Callable[..., Any]) -> None:
+        """Update the parameters at `places`; what all share is read as it was before this step."""
+        slots: Slots = {
+            name: before[slot] if isinstance(slot, Variable) else tuple([_read(before, slot[i]) for i in places])
+            for name, slot in held.items()
+        }
+        params = tuple([values[i] for i in places])
+        updates, slots = function(tuple([gradient[i] for i in places]), slots, params)
+        for i, param, change in zip(places, params, updates, strict=True):
+            values[i] = param + change.astype(param.dtype)
+        for name, slot in held.items():
+            if isinstance(slot, Variable):
+                state[slot] = slots[name]
+            else:
+                state.update(
+                    {slot[i]: array for i, array in zip(places, slots[name], strict=True) if array is not None}
+                )
+
+    def one(grads: Arrays, slots: Slots, params: Arrays) -> tuple[Arrays, Slots]:
+        return rule.update(grads, slots, params, step=step, learning_rate=rate)  # type: ignore[no-any-return]
+
+    stacked = [i for i in indices if isinstance(optimizer._trainable_variables[i], Stack)]
+    single = [i for i in indices if not isinstance(optimizer._trainable_variables[i], Stack)]
+    if single or not stacked:
+        run(single, one)
+    axes = {name: None if isinstance(slot, Variable) else 0 for name, slot in held.items()}
+    for i in stacked:  # row by row, since a rule may take norms or means of a parameter
+        run([i], jax.vmap(one, in_axes=(0, axes, 0), out_axes=(0, axes)))
     return state, values
+
+
+def _clipped(optimizer: "Optimizer", units: Sequence[Any], grads: list[Any]) -> list[Any]:
+    """Return the gradients clipped; the limit of a norm is one for each row of a stack."""
+    if not optimizer.clipnorm or not any(isinstance(unit, Stack) for unit in units):
+        return optimizer._clip_gradients(grads)
+    clip = functools.partial(arithmetic.clip_by_norm, limit=optimizer.clipnorm)
+    return [each(unit, clip)(jnp.asarray(g)) for unit, g in zip(units, grads, strict=True)]
 
 
 def _read(state: State, variable: Variable | None) -> Array | None:

@@ -26,6 +26,20 @@ _SHAPED = (
 )  # fmt: skip
 
 
+def rematerialization(value: Any) -> bool | int:
+    """Return `remat` of `compile`: a boolean, or a number of bytes."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | np.integer | float) and value > 0 and int(value) == value:
+        return int(value)
+    raise invalid(
+        "`remat` must be True, False or a number of bytes.",
+        owner="`compile`",
+        received=f"remat={value!r}",
+        fix="pass e.g. remat=True, or remat=200_000_000 for 200 MB.",
+    )
+
+
 def whole_number(value: Any, name: str, least: int, *, optional: bool = False) -> int | None:
     """Return `value` as an int, or raise `InvalidArgumentError` unless it is a whole number of at least `least`."""
     if value is None and optional:

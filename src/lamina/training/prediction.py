@@ -12,7 +12,7 @@ from lamina import config
 from lamina._types import Numpy, Tree
 from lamina.callbacks import CallbackList
 from lamina.layers.host import revision as learned
-from lamina.training import steps
+from lamina.training import repeats, steps
 from lamina.training.arrays import device_dtype
 from lamina.training.feed import aligned
 
@@ -29,7 +29,7 @@ class Predicting:
 
     def __init__(self, model: Any) -> None:
         config.place_compilation_cache()
-        self.names = steps.variables_of(model)
+        self.names = repeats.variables_of(model, "predict")
         key = ("predict", learned(), tuple(map(id, (*self.names.params, *self.names.stats))))
         self.turns = model.turns
         found = model.programs.get(key)

@@ -19,7 +19,8 @@ from lamina._types import Arrays, Tree
 from lamina.errors import warn
 from lamina.layers.context import CallContext, calling
 from lamina.layers.host import revision as learned
-from lamina.training import engines, steps
+from lamina.stacks import Stack, spread, units_of
+from lamina.training import engines, repeats, steps
 from lamina.training.steps import Block, State, Variables
 from lamina.variables import Variable, bound, held, isolated, moving, store, take, toggled, values
 
@@ -85,7 +86,7 @@ class Training:
         self.model = model
         self._padded = padded
         self._toggled = toggled[0]
-        self.names = steps.variables_of(model)
+        self.names = repeats.variables_of(model, "train")
         self.run, self.donates = program(model, self.names, "train", padded)
         self._zeros = _zeros(model, self.names)
         self._backup: tuple[Arrays, Arrays] | None = None  # weights and statistics
@@ -96,6 +97,12 @@ class Training:
         self.done = 0  # batches of this epoch that the variables have seen
         self._open: list[Ticket] = []  # dispatches whose report has not been read
         self._recovered = 0  # the last dispatch that started from a state which has been given up
+
+    @property
+    def variables(self) -> Variables:
+        """All that a step may change, one by one and in the model's order."""
+        stacked = any(isinstance(unit, Stack) for unit in (*self.names.params, *self.names.stats))
+        return steps.variables_of(self.model) if stacked else self.names
 
     def reset_totals(self) -> None:
         """Start an epoch: the metrics begin anew."""
@@ -137,12 +144,12 @@ class Training:
     def _follow(self) -> None:
         """Train from now on what is trainable now: somebody has frozen or thawed a weight since the last step."""
         self._toggled = toggled[0]
-        names = steps.variables_of(self.model)
+        names = repeats.variables_of(self.model, "train")
         if [list(map(id, group)) for group in names] == [list(map(id, group)) for group in self.names]:
             return
         self.settle()
         self.model.build_optimizer()
-        self.names = steps.variables_of(self.model)
+        self.names = repeats.variables_of(self.model, "train")
         self.run, self.donates = program(self.model, self.names, "train", self._padded)
         self._backup = None
         self.back_up()
@@ -164,7 +171,7 @@ class Training:
         """Let the optimizer put its moving averages, if it keeps any, in place of the weights: the end of fit."""
         finalize = getattr(self.model.optimizer, "finalize_variable_values", None)
         if finalize is not None and (self._serial or self.resumed):
-            finalize(self.names.params)
+            finalize(self.variables.params)
 
     def _write(self, state: Any) -> None:
         for group, arrays in zip(self.names, state, strict=True):
@@ -202,10 +209,11 @@ class Training:
         """Return what the optimizer remembers at its start, with the present iteration and learning rate."""
         optimizer = self.model.optimizer
         fresh = type(optimizer).from_config(optimizer.get_config())
-        fresh.build(self.names.params)
+        fresh.build(optimizer._trainable_variables)
         kept = {"iteration", "learning_rate"}
-        pairs = zip(self.names.slots, fresh.variables, strict=True)
-        return tuple(old._array if old.name in kept else new._array for old, new in pairs)
+        pairs = zip(optimizer.variables, fresh.variables, strict=True)
+        start = {old: old._array if old.name in kept else new._array for old, new in pairs}
+        return units_of(self.names.slots, [start[variable] for variable in spread(self.names.slots)])
 
     def _last_good(self, before: State, block: Block) -> tuple[State, int]:
         """Return the state after the most steps of the block that leave everything finite, and their number."""
@@ -223,11 +231,13 @@ class Training:
 def first_not_finite(model: Any, names: Variables, batch: Tree) -> str:
     """Return a sentence that names the first layer whose output, or gradient, is not finite for a batch."""
     found: list[str] = []
+    names = Variables(*(tuple(spread(group)) for group in names))
 
-    def watch(layer: Any, outputs: Any) -> None:
+    def watch(layer: Any, outputs: Any) -> Any:
         for leaf in jax.tree.leaves(outputs):
             if not found and not isinstance(leaf, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(leaf))):
                 found.append(f"the first output that is not finite is that of layer `{layer.name}`.")
+        return outputs
 
     x, y, weight = batch
     everything = (*names.params, *names.stats, *names.totals)
@@ -260,7 +270,7 @@ class Testing:
     def __init__(self, model: Any, *, padded: bool) -> None:
         config.place_compilation_cache()
         self.model = model
-        self.names = steps.variables_of(model)
+        self.names = repeats.variables_of(model, "test")
         self.run, self._changed = program(model, self.names, "test", padded)
         self._zeros = _zeros(model, self.names)
         self._custom = model.has_own_step("test_step")

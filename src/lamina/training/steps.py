@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from lamina._types import Array, Arrays, Tree
 from lamina.errors import invalid
 from lamina.layers.context import CallContext, calling
-from lamina.variables import Variable, bound, values
+from lamina.optimizers import stacked
+from lamina.stacks import Stack, rows_of, spread, units_of
+from lamina.training.ahead import Ahead
+from lamina.variables import bound, values
 
 
 class State(NamedTuple):
@@ -22,12 +25,12 @@ class State(NamedTuple):
 
 
 class Variables(NamedTuple):
-    """The variables behind a `State`, in the same order."""
+    """The variables behind a `State`, in the same order; a `Stack` stands for those of repeated layers."""
 
-    params: tuple[Variable, ...]
-    stats: tuple[Variable, ...]
-    slots: tuple[Variable, ...]
-    totals: tuple[Variable, ...]
+    params: tuple[Any, ...]
+    stats: tuple[Any, ...]
+    slots: tuple[Any, ...]
+    totals: tuple[Any, ...]
 
 
 class Block(NamedTuple):
@@ -95,6 +98,12 @@ def _apply(optimizer: Any, names: Variables, state: State, stats: Arrays, grads:
     """Return new parameters and slots. Variables that the optimizer knows but that are frozen now get no gradient."""
     if not names.params:
         return state.params, state.slots
+    stacks = [unit for group in names for unit in group if isinstance(unit, Stack)]
+    if stacks:
+        twin = stacked.view(optimizer, stacks)
+        if twin is None:
+            return _apply_spread(optimizer, names, state, stats, grads)
+        optimizer = twin
     trained = optimizer._trainable_variables
     if len(trained) == len(names.params) and all(a is b for a, b in zip(trained, names.params, strict=True)):
         params, slots = optimizer.stateless_apply(state.slots, grads, state.params)
@@ -106,6 +115,15 @@ def _apply(optimizer: Any, names: Variables, state: State, stats: Arrays, grads:
     )
     new_of = dict(zip(trained, new, strict=True))
     return tuple(new_of[v] for v in names.params), tuple(slots)
+
+
+def _apply_spread(optimizer: Any, names: Variables, state: State, stats: Arrays, grads: Any) -> tuple[Arrays, Arrays]:
+    """Return what `_apply` does, for an optimizer that must see each variable by itself."""
+    params, before = (rows_of(names.params, arrays) for arrays in (state.params, grads))
+    whole = State(params, rows_of(names.stats, state.stats), rows_of(names.slots, state.slots), state.totals)
+    single = Variables(*(tuple(spread(group)) for group in names))
+    params, slots = _apply(optimizer, single, whole, rows_of(names.stats, stats), before)
+    return units_of(names.params, params), units_of(names.slots, slots)
 
 
 def _scaled(model: Any, names: Variables, state: State, loss: Array) -> Array:
@@ -135,7 +153,11 @@ def report_of(model: Any, names: Variables, totals: Arrays, params: Sequence[Arr
     """Return what the host reads after a dispatch: the logs, and whether loss and weights are finite."""
     with bound(names.totals, totals):
         logs = model.get_metrics_result()
-    return {"logs": logs, "finite": _finite((*jax.tree.leaves(logs.get("loss")), *params))}
+    leaves = [
+        array[:, 0] if isinstance(v, Stack) and array.ndim > 2 else array
+        for v, array in zip(names.params, params, strict=False)
+    ]
+    return {"logs": logs, "finite": _finite((*jax.tree.leaves(logs.get("loss")), *leaves))}
 
 
 def _finite(leaves: Sequence[Array]) -> Array:
@@ -172,7 +194,8 @@ def train_program(model: Any, names: Variables, *, padded: bool, donate: bool) -
         state = jax.lax.fori_loop(0, count, body, state)
         return state, report_of(model, names, state.totals, state.params)
 
-    return jax.jit(run, donate_argnums=(0,) if donate else ())
+    program = jax.jit(run, donate_argnums=(0,) if donate else ())
+    return Ahead(program) if donate and any(isinstance(v, Stack) for v in names.params) else program
 
 
 def test_program(model: Any, names: Variables, *, padded: bool) -> tuple[Callable[..., Any], set[int]]:
