@@ -123,6 +123,15 @@ def test_more_networks_than_places_follow_each_other(data, monkeypatch):
     assert_allclose(few.scores, all_.scores, rtol=1e-5)
 
 
+def test_a_validation_set_is_common_to_all(data):
+    x, y = data
+    held = (x[:20] + 0.5, y[:20], np.linspace(0, 1, 20, dtype=np.float32))
+    found = lamina.fit_many(plain, *data, 2, epochs=2, seed=5, validation_data=held)
+    same(alone(plain, {"seed": 6}, *data, epochs=2, validation_data=held), found.models[1], found.histories[1])
+    with pytest.raises(InvalidArgumentError, match=r"(?s)Configuration 0.*validation_data"):
+        lamina.fit_many(plain, *data, 1, validation_data=(x[:, :3], y))
+
+
 def test_folds_train_on_the_other_rows(data):
     found = lamina.fit_many(plain, *data, {"learning_rate": [0.01, 0.1]}, folds=3, epochs=2, seed=3)
     assert found.programs == 1

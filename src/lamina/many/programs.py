@@ -75,7 +75,8 @@ def template(maker: Maker, index: int, request: Request, weight: Any, y: Any) ->
             data = Data(model, maker.x_of(index), y, weight, size, request.shuffle, request.class_weight)
             feed, padded = data.ready("fit")
             if request.validation is not None:
-                held = Data(model, *request.validation, size, False, name="validation_data", columns=data.columns)
+                vx, vy, vw = request.validation
+                held = Data(model, vx, vy, vw, size, False, name="validation_data", columns=data.columns)
                 if held.rows is None:
                     raise invalid("`validation_data` must be arrays.", fix="pass `(x, y)` or `(x, y, sample_weight)`.")
                 val_feed, val_padded = held.ready("evaluate")
