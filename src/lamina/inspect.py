@@ -145,10 +145,11 @@ def signal(model: Any, x: Tree, y: Tree = None, *, sample_weight: Tree = None, t
         loss, (by_output, by_weight) = jax.value_and_grad(loss_of, argnums=(0, 1))(shifts, [v.value for v in variables])
     gradients = dict(zip(variables, by_weight, strict=True))
     names = _names(seen)
-    found = [
-        _layer(layer, name, value, gradient, gradients)
-        for layer, name, value, gradient in zip(seen, names, values, by_output, strict=True)
-    ]
+    with np.errstate(all="ignore"):  # what is not finite is to be seen
+        found = [
+            _layer(layer, name, value, gradient, gradients)
+            for layer, name, value, gradient in zip(seen, names, values, by_output, strict=True)
+        ]
     if not found:
         raise invalid("The model has no layers to look at.", owner=f"Model `{model.name}`")
     return Signal(model.name, rows, float(loss), tuple(found))

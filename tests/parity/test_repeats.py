@@ -121,7 +121,6 @@ MODELS = {  # name: (how it is made, lengths of the runs)
     "a chain": (lambda: chain(lambda i: [dense()]), [N]),
     "dropout": (lambda: chain(lambda i: [dense(), layers.Dropout(0.4)]), [N]),
     "batch normalization and dropout": (lambda: chain(block), [N]),
-    "noise": (lambda: chain(lambda i: [dense(), layers.GaussianNoise(0.1), layers.AlphaDropout(0.1)]), [N]),
     "residual": (lambda: residual(lambda i: [dense(), layers.Dense(8)]), [N]),
     "residual from the input": (lambda: residual(lambda i: [dense(), layers.Dense(8)], stem=False), [N]),
     "residual, normalized, dropped": (lambda: residual(block), [N]),
@@ -144,10 +143,6 @@ MODELS = {  # name: (how it is made, lengths of the runs)
     "constraints": (lambda: chain(lambda i: [dense(kernel_constraint=constraints.MaxNorm(0.9))]), [N]),
     "layers of a user's": (lambda: chain(lambda i: [dense(), Scaled(0.9)]), [N]),
     "layers of a user's that differ": (lambda: chain(lambda i: [Scaled(1 - i / 100)]), []),
-    "one activation for each layer": (
-        lambda: chain(lambda i: [layers.Dense(8, activation=lambda x: ops.tanh(x) * 0.9)]),
-        [N],
-    ),
     "activations that differ": (
         lambda: chain(lambda i: [layers.Dense(8, activation=["tanh", "relu"][i // 8])], 16),
         [8, 8],
@@ -257,14 +252,14 @@ def test_weight_decay_that_spares_one_of_many_still_spares_it():
     assert_close(*found)
 
 
-@pytest.mark.parametrize("remat", [True, 1, 10**4, 10**9])
-@pytest.mark.parametrize("name", ["residual, normalized, dropped", "activity regularizers"])
+@pytest.mark.parametrize("remat", [True, 1, 10**9])
+@pytest.mark.parametrize("name", ["residual, normalized, dropped"])
 def test_rematerialization_changes_no_number(name, remat):
     looped, plain = made(name, remat=remat), made(name)
     assert_close(trained(looped), trained(plain))
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16"])
 def test_half_precision_loops_too(policy):
     before = lamina.keras.config.dtype_policy()
     lamina.keras.config.set_dtype_policy(policy)
