@@ -122,7 +122,8 @@ def _unpacked(members: zipfile.ZipFile, root: str, source: str) -> tuple[Any, st
             raise FileFormatError(message(f"Member `{name}` is named twice with two types.", owner=source))
         return kept[key]
 
-    found = torch_pickle.load(zips.member(members, f"{root}/data.pkl", source, _PICKLE_LIMIT), source, fetch)
+    program = zips.member(members, f"{root}/data.pkl", source, _PICKLE_LIMIT)
+    found = torch_pickle.load(program, source, fetch, len(sizes))
     _check_total(found, sum(array.nbytes for array in kept.values()), source)
     own = None
     if f"{root}/{ARCHITECTURE}" in sizes:

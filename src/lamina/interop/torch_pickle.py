@@ -14,7 +14,8 @@ import numpy as np
 from lamina._types import Numpy
 from lamina.errors import FileFormatError, message
 
-_OPERATIONS = 2_000_000  # a tensor takes some 40; what a file says in more would fill the memory with small objects
+_OPERATIONS = 200_000  # what a file may say beside its tensors: more would fill the memory with small objects
+_FOR_EACH = 200  # and for each tensor, which takes some 40
 _FIX = "save the weights alone: `torch.save(model.state_dict(), path)`."
 _STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
@@ -48,19 +49,20 @@ _MARK = _Mark()
 Fetch = Callable[[str, str, int], Numpy]
 
 
-def load(data: Any, source: str, fetch: Fetch) -> Any:
+def load(data: Any, source: str, fetch: Fetch, tensors: int = 1000) -> Any:
     """Return what a pickle holds: dicts, lists, tuples, plain values, and arrays in the place of tensors.
 
     Args:
         data: The bytes, or an open file, which is left behind the pickle.
         source: What to call the file in an error.
         fetch: What gives the numbers of a storage; it must check the size before it allocates.
+        tensors: How many tensors there may be.
 
     Raises:
         FileFormatError: If it is damaged, or asks for anything else than tensors.
     """
     try:
-        return _Reader(source, fetch).run(data)
+        return _Reader(source, fetch).run(data, _OPERATIONS + _FOR_EACH * tensors)
     except FileFormatError:
         raise
     except (
@@ -86,10 +88,10 @@ class _Reader:
     def _refused(self, what: str, fix: str = _FIX) -> FileFormatError:
         return FileFormatError(message(f"Not allowed: {what}. Only tensors are read.", owner=self._source, fix=fix))
 
-    def run(self, data: Any) -> Any:
+    def run(self, data: Any, most: int) -> Any:
         for count, (code, argument, _) in enumerate(pickletools.genops(data)):
-            if count > _OPERATIONS:
-                raise self._refused(f"a pickle of more than {_OPERATIONS:,} operations")
+            if count > most:
+                raise self._refused(f"a pickle of more than {most:,} operations")
             name = code.name
             if name == "STOP":
                 return self._stack.pop()
