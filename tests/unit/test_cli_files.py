@@ -57,9 +57,14 @@ def test_info_of_a_file_shows_its_layers(run):
     text = run("info", "a.weights.h5").output
     assert "kind: Keras weights" in text
     assert "layers/dense" in text
-    result = run("info", "missing.keras")
-    assert result.exit_code == 1
-    assert "File not found" in result.output
+    for name in ("missing.keras", "missing.weights.h5", "missing.pt"):
+        result = run("info", name)
+        assert result.exit_code == 1
+        assert "File not found" in result.output
+        assert isinstance(result.exception, SystemExit)
+    result = run("convert", "a.keras", "no_folder/b.pt", "--no-check")
+    assert "make the folder first" in result.output
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_diff_of_equal_files_ends_with_0_and_of_others_with_1(run):

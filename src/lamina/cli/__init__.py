@@ -42,7 +42,10 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except Exception as error:
             errors = sys.modules.get("lamina.errors")  # not imported here: it costs NumPy, and help ends this way too
-            if errors is not None and isinstance(error, errors.LaminaError):
+            refused = errors is not None and isinstance(error, errors.LaminaError)
+            if refused or (
+                isinstance(error, OSError) and error.filename is not None
+            ):  # of a file, not of a closed pipe
                 raise click.ClickException(str(error)) from error
             raise
 

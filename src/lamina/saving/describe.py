@@ -14,7 +14,7 @@ from lamina.files.paths import as_path, is_hdf5, source_of
 from lamina.interop import format_of_file
 from lamina.saving.bridge import is_model
 from lamina.saving.loading import native_kind, read_model
-from lamina.saving.weight_files import opened
+from lamina.saving.weight_files import need_file, opened
 
 _WEIGHTS = (".weights.h5", ".weights.json")
 
@@ -120,6 +120,7 @@ def _facts(model: Any) -> dict[str, str]:
 
 
 def _weights_alone(path: str) -> Description:
+    need_file(path)
     with ExitStack() as stack:
         file, _ = stack.enter_context(opened(path))
         lines = []

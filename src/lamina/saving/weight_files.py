@@ -85,7 +85,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
     if not path.endswith((".weights.h5", ".weights.json", ".keras", *LEGACY)):
         raise invalid(f"File format not supported: filepath={path}.", fix=f"pass a file of weights: {_KINDS}.")
     _need_built(model, "loading weights into a model", "loading")
-    _need_file(path)
+    need_file(path)
     if old:
         from lamina.saving import legacy
 
@@ -127,7 +127,8 @@ def _need_built(model: Any, what: str, verb: str) -> None:
         )
 
 
-def _need_file(path: str) -> None:
+def need_file(path: str) -> None:
+    """Raise `FileFormatError` if there is no file at a path."""
     if os.path.isdir(path):
         raise FileFormatError(
             message("It is a folder.", owner=source_of(path), fix=f"pass a file of weights: {_KINDS}.")
