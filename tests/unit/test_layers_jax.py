@@ -55,6 +55,12 @@ def test_a_state_moves_on_in_training_alone_and_numbers_may_be_given():
     assert len(layer.trainable_weights) == len(layer.non_trainable_weights) == 1
 
 
+def test_a_state_of_another_structure_is_refused():
+    layer = layers.JaxLayer(lambda state, inputs: (inputs, [state]), state=1.0)
+    with pytest.raises(InvalidArgumentError, match="a state of the structure"):
+        layer(X)
+
+
 def test_a_function_that_draws_gets_a_key_in_training():
     layer = layers.JaxLayer(noisy, seed=1)
     np.testing.assert_array_equal(layer(X), X)
@@ -91,3 +97,15 @@ def test_only_a_layer_is_read_as_a_layer():
 
     with pytest.raises(InvalidArgumentError, match="is not a"):
         layers.deserialize(losses.serialize(losses.MeanSquaredError()))
+
+
+def test_a_mask_goes_through_a_pipeline():
+    class Masked(layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs, mask=None):
+            return inputs if mask is None else inputs * mask
+
+    mask = np.array([[1.0], [0.0], [1.0], [0.0], [1.0], [0.0]], "float32")
+    np.testing.assert_array_equal(layers.Pipeline([layers.Identity(), Masked()])(X), X)
+    np.testing.assert_array_equal(layers.Pipeline([Masked()])(X, mask=mask), X * mask)

@@ -101,6 +101,14 @@ class JaxLayer(Layer):
         if "state" not in self._call_takes:
             return found
         outputs, state = found
+        old: Any = jax.tree.structure(given["state"])
+        new: Any = jax.tree.structure(state)
+        if old != new:
+            raise invalid(
+                "`call_fn` must return a state of the structure that it was given.",
+                owner=f"JaxLayer `{self.name}`",
+                received=f"{new} instead of {old}",
+            )
         for variable, array in zip(jax.tree.leaves(self.state), jax.tree.leaves(state), strict=True):
             if isinstance(variable, Variable):
                 variable.assign(array)

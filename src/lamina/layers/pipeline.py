@@ -1,10 +1,12 @@
 """Layers one after another, as one layer."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from lamina import registry
 from lamina.layers.base import Layer
+from lamina.layers.context import get_mask
 
 
 @registry.export("layers")
@@ -16,6 +18,8 @@ class Pipeline(Layer):
         name: Its name.
     """
 
+    supports_masking = True
+
     def __init__(self, layers: Sequence[Layer], name: str | None = None) -> None:
         super().__init__(name=name)
         self._chain = list(layers)
@@ -26,9 +30,11 @@ class Pipeline(Layer):
         return list(self._chain)
 
     def call(self, inputs: Any, training: bool = True, mask: Any = None) -> Any:
-        del training, mask  # nested calls inherit the one, arrays carry the other
+        del training  # nested calls inherit it
         for layer in self._chain:
-            inputs = layer(inputs)
+            takes = mask is not None and "mask" in inspect.signature(layer.call).parameters
+            inputs = layer(inputs, mask=mask) if takes else layer(inputs)
+            mask = get_mask(inputs)
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lamina.distillation import Distiller
 from lamina.layers import EinsumDense
 from lamina.models import Model, Sequential
 from lamina.models.functional import Functional
@@ -14,6 +15,9 @@ def _functional(model: Any) -> Any:
 
 def install() -> None:
     """Give lamina's classes these attributes."""
+    for number, who in enumerate(("teacher", "student")):
+        inside = property(lambda distiller, number=number: distiller.__dict__["_inside"][number])
+        setattr(Distiller, f"_{who}_feature_extractor", inside)
     Model._operations = property(lambda model: model.operations)  # type: ignore[attr-defined]
     Sequential._functional = property(_functional)  # type: ignore[attr-defined]
     EinsumDense._int4_unpacked_column_size = property(lambda layer: layer._orig_output_dim)  # type: ignore[attr-defined]
