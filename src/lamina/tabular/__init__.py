@@ -1,0 +1,1 @@
+"""Tables: networks that stand beside boosted trees, for columns of any kind."""
