@@ -1,5 +1,6 @@
 """Files that TensorFlow 2.15 (Keras 2) and 2.21 (Keras 3) wrote; `fixtures/make_tensorflow.py` makes them."""
 
+import importlib.util
 import pathlib
 import shutil
 
@@ -84,9 +85,20 @@ def test_files_of_keras_2_compute_the_same_and_are_compiled(name, ending):
     assert np.allclose(first**2 / 10, second, rtol=1e-3)  # after one step m = 0.1 g and v = 0.001 g²
 
 
-def test_a_saved_model_is_converted(tmp_path):
-    done = lamina.convert(HERE / "tf215_sequential_saved", tmp_path / "m.keras")
-    assert done.comparisons[1].difference < 1e-6
+def test_a_saved_model_is_converted_and_compared_with_tensorflow_where_it_is(tmp_path):
+    done = lamina.convert(HERE / "tf221_functional_saved", tmp_path / "m.keras")
+    source, target = done.comparisons
+    assert target.difference < 1e-6
+    if importlib.util.find_spec("tensorflow") is None:
+        assert "not installed" in source.why
+    else:
+        assert source.difference < 1e-5, source.why
+    done = lamina.convert(HERE / "tf215_sequential_weights", tmp_path / "n.pt", check=False, activations="relu")
+    assert done.comparisons == ()
+
+
+def test_a_saved_model_of_keras_2_is_converted(tmp_path):
+    lamina.convert(HERE / "tf215_sequential_saved", tmp_path / "m.keras", check=False)
     assert same(lamina.load_model(tmp_path / "m.keras"), "tf215", "sequential")
 
 

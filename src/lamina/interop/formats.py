@@ -105,7 +105,7 @@ _ALL: tuple[Format, ...] = (
     Format("safetensors", "safetensors", (".safetensors",), "lamina.interop.safetensors_file", peer="torch"),
     Format("onnx", "ONNX", (".onnx",), "lamina.interop.onnx", peer="onnxruntime"),
     Format("c", "C99", (".c",), "lamina.interop.c", reads=False, peer="gcc"),
-    Format("tensorflow", "TensorFlow", (".index", ".pb"), "lamina.interop.tensorflow", writes=False),
+    Format("tensorflow", "TensorFlow", (".index", ".pb"), "lamina.interop.tensorflow", writes=False, peer="tensorflow"),
     Format("caffe", "Caffe", (".caffemodel", ".prototxt"), "lamina.interop.caffe", peer="cv2"),
 )
 FORMATS: dict[str, Format] = {f.name: f for f in _ALL}

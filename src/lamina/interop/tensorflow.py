@@ -15,7 +15,7 @@ from lamina._types import Numpy
 from lamina.errors import FileFormatError, invalid, message
 from lamina.files.documents import from_json
 from lamina.files.paths import source_of
-from lamina.interop import chain, inference, protobuf, tensorflow_proto
+from lamina.interop import chain, inference, peers, protobuf, tensorflow_proto
 from lamina.interop.chain import Step
 from lamina.interop.net import Net
 from lamina.interop.tensorflow_bundle import MAGIC, Bundle, Node
@@ -392,3 +392,29 @@ def _filled(architecture: Any, groups: list[dict[str, Numpy]], source: str) -> N
         )
     weights = {name: tuple(np.asarray(a) for a in group.values()) for name, group in zip(named, groups, strict=True)}
     return Net({"class_name": config["class_name"], "config": config["config"]}, weights)
+
+
+_RUN = """
+import os, tensorflow as tf
+folder = path if os.path.isdir(path) else os.path.dirname(path)
+loaded = tf.saved_model.load(folder)
+run = loaded.signatures["serving_default" if "serving_default" in loaded.signatures else "serve"]
+asked = run.structured_input_signature[1]
+names = {names!r}
+keys = names if set(names) == set(asked) else sorted(asked)
+found = run(**dict(zip(keys, map(tf.constant, inputs))))
+outputs = [found[key].numpy() for key in sorted(found)]
+"""
+
+
+def verify(path: str, inputs: Sequence[Numpy], net: Net) -> list[Numpy]:
+    """Return what TensorFlow computes with a SavedModel.
+
+    Raises:
+        PeerError: If it is a checkpoint, which has no graph to run.
+    """
+    if not os.path.isfile(os.path.join(path, _GRAPH)) and os.path.basename(path) != _GRAPH:
+        raise peers.PeerError("a checkpoint has no graph that TensorFlow could run.")
+    layers = net.config["config"]["layers"]
+    names = [entry["config"]["name"] for entry in layers if entry["class_name"] == "InputLayer"]
+    return peers.outputs_of("TensorFlow", _RUN.format(names=names), path, inputs)
