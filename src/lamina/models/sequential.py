@@ -92,7 +92,7 @@ class Sequential(Model):
         self._build_shapes = {"input_shape": self._chain[0].batch_shape}  # type: ignore[attr-defined]
 
     @property
-    def _graph(self) -> Graph | None:  # type: ignore[override]
+    def _graph(self) -> Graph | None:
         """The graph of the chain, made when it is asked for; None if there is none."""
         if self._made is None and self._tail is not None:
             self._made = Graph(self._chain[0].output, self._tail)

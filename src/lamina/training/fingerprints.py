@@ -123,8 +123,9 @@ class _Walk:
             left_out |= {"seed"}  # it only made the generator
         weights = tuple(map(self.value, layer._weights))
         own = {key: value for key, value in layer.__dict__.items() if key not in left_out and key != "_weights"}
-        if getattr(layer, "_graph", None) is not None:
-            own["_graph"] = layer._graph
+        graph = getattr(layer, "_graph", None)
+        if graph is not None:
+            own["_graph"] = graph
         return type(layer), weights, tuple((key, self.value(own[key])) for key in sorted(own))
 
     def _graph(self, graph: Graph) -> Any:
