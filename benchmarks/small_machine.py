@@ -98,7 +98,9 @@ def main() -> None:
     print(f"peak resident    {found.peak_resident:>9,} bytes   the whole static program")
     print(f"address space    {found.peak_address_space:>9,} bytes   under `ulimit -v {LIMIT}` (4 MiB)")
     loss = 100 * (found.float_accuracy - found.int8_accuracy)
-    print(f"accuracy         {found.float_accuracy:.2%} floats, {found.int8_accuracy:.2%} 8 bits: {loss:.2f} points lost")
+    print(
+        f"accuracy         {found.float_accuracy:.2%} floats, {found.int8_accuracy:.2%} 8 bits: {loss:.2f} points lost"
+    )
 
 
 if __name__ == "__main__":

@@ -150,3 +150,16 @@ def test_unknown_sizes_are_refused():
 def test_a_layer_in_half_precision_is_noted():
     model = Sequential([layers.Input((3,)), layers.Dense(2, dtype="mixed_bfloat16", name="half")])
     assert any("`half` computes in `mixed_bfloat16`" in note for note in lower(net_of(model)).notes)
+
+
+def test_a_quantized_layer_is_refused_by_name():
+    model = Sequential([layers.Input((3,)), layers.Dense(2, name="small")])
+    model.quantize("int8")
+    with pytest.raises(InvalidArgumentError, match="Dense layer `small`: Its weights are quantized"):
+        lower(net_of(model))
+
+
+def test_whole_numbers_are_not_taken_for_floats():
+    weights = {"d": (np.ones((3, 2), np.int8), np.zeros(2, np.float32))}
+    with pytest.raises(FileFormatError, match="do not fit"):
+        lower(Net(sequential(dense()), weights))

@@ -102,6 +102,14 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(int(n) for n in np.broadcast_shapes(*shapes))
 
 
+def fits(own: Shape, shape: Shape) -> bool:
+    """Return whether an array of shape `own` broadcasts with `shape` and leaves it as it is."""
+    try:
+        return broadcast([own, shape]) == tuple(shape)
+    except ValueError:
+        return False
+
+
 def aligned(array: np.ndarray, ndim: int) -> np.ndarray:
     """Return an array that broadcasts with samples of `ndim` axes in the shape that broadcasts with batches of them."""
     return array.reshape((1,) * (ndim + 1 - array.ndim) + array.shape)

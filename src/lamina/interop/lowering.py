@@ -43,10 +43,11 @@ class Entry:
     def taken(self, *shapes: Shape) -> tuple[np.ndarray, ...]:
         """Return the first weights as float32 arrays, checked against the shapes that the layer implies."""
         found = tuple(tuple(array.shape) for array in self.weights[: len(shapes)])
-        if found != tuple(shapes):
+        whole = any(array.dtype.kind in "iub" for array in self.weights[: len(shapes)])
+        if found != tuple(shapes) or whole:
             raise FileFormatError(
                 message(
-                    f"The weights do not fit the layer: expected {len(shapes)} of shapes {list(shapes)}.",
+                    f"The weights do not fit the layer: expected {len(shapes)} of floats, of shapes {list(shapes)}.",
                     owner=f"{self.kind} layer `{self.name}`",
                     received=f"{len(self.weights)} of shapes {list(found)}",
                     fix="see that the file holds the weights of this very model.",

@@ -41,8 +41,16 @@ _TRAINING_ONLY = (
 
 def _note_dtype(b: Building, entry: Entry) -> None:
     dtype = entry.get("dtype", "float32")
-    name = dtype.get("config", {}).get("name", "float32") if isinstance(dtype, dict) else str(dtype)
-    if name != "float32":
+    inner = dtype.get("config") if isinstance(dtype, dict) else None
+    kind = str(dtype.get("class_name", "")) if isinstance(dtype, dict) else ""
+    name = str(inner.get("name", "float32")) if isinstance(inner, dict) else str(dtype)
+    if "_from_" in name or kind.startswith(("Quantized", "GPTQ", "AWQ", "Int")):
+        raise entry.cannot(
+            "Its weights are quantized, and this format is written from floats.",
+            "convert the model from before `quantize`, with `--int8` where the format has it.",
+            f"dtype={name!r}",
+        )
+    if name != "float32" and kind in ("", "DTypePolicy"):
         b.note(f"Layer `{entry.name}` computes in `{name}` in the model, and in float32 here.")
 
 
@@ -76,7 +84,7 @@ def _number(entry: Entry, value: Any, what: str) -> float:
 def _dense(b: Building, entry: Entry, x: str) -> str:
     shape = b.shapes[x]
     if entry.get("quantization_config", None) or entry.get("lora_rank", None):
-        raise entry.cannot("It is quantized or has adapters.", "write the float model.")
+        raise entry.cannot("It is quantized or has adapters.", "convert the model without them.")
     units = entry.get("units", None)
     if type(units) is not int or units < 1 or not shape:
         raise entry.cannot("It needs `units` and an input with features.", _AS_KERAS, f"units={units!r}, input {shape}")

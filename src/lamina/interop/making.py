@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.errors import FileFormatError, message
 from lamina.interop.net import Net
 
 Shape = tuple[int, ...]
@@ -21,22 +22,37 @@ class Making:
         name: Name of the model.
         shapes: Shape of a sample of each value.
         notes: What cannot be held, for the user.
+        room: Bytes that weights and settings may still take: a file that names one array a thousand times is refused.
     """
 
     name: str
     shapes: dict[str, Shape] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    room: int = 1 << 26
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: dict[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def take(self, size: int) -> None:
+        """Count bytes that are held beside the file's own.
+
+        Raises:
+            FileFormatError: If they are more than an honest file needs.
+        """
+        self.room -= size
+        if self.room < 0:
+            raise FileFormatError(
+                message("The file uses the same weights so often that the model would be far larger than the file.")
+            )
 
     def free(self, name: str) -> str:
         """Return a name for a layer: without slashes, and not taken."""
         plain = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("_.-") or "layer"
-        found, number = plain[:100], 0
+        found = base = plain[:100]
         while found in self.entries:
-            number += 1
-            found = f"{plain[:100]}_{number}"
+            self._numbers[base] = number = self._numbers.get(base, 0) + 1
+            found = f"{base}_{number}"
         return found
 
     def input(self, name: str, shape: Shape) -> str:
@@ -63,6 +79,7 @@ class Making:
         given = [self._stand_in(x) for x in inputs]
         self._add(own, entry, [{"args": [given if len(given) > 1 else given[0]], "kwargs": {}}])
         if len(weights):
+            self.take(sum(w.nbytes for w in weights))
             self.weights[own] = tuple(np.ascontiguousarray(w) for w in weights)
         self.shapes[own] = shape
         return own

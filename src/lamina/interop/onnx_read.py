@@ -1,6 +1,7 @@
 """From ONNX nodes to Keras layers."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from lamina._types import Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, did_you_mean, invalid, message
+from lamina.interop.lowered import fits
 from lamina.interop.making import Making, Shape
 from lamina.interop.net import Net
 from lamina.interop.onnx_parse import Graph, Node, parse
@@ -18,7 +20,9 @@ _LARGEST = 1 << 24  # numbers that a constant made of others may have
 
 def read(path: str) -> Net:
     """Return what an ONNX file says, as Keras layers."""
-    return _Reader(parse(path), repr(path)).net()
+    reader = _Reader(parse(path), repr(path))
+    reader.make.room += 4 * os.path.getsize(path) + sum(array.nbytes for array in reader.constants.values())
+    return reader.net()
 
 
 class _Reader:
@@ -71,7 +75,8 @@ class _Reader:
         if any(name and name not in self.values and name not in self.constants for name in node.inputs):
             raise self.damaged(f"the operator {node.name!r} needs {node.inputs} before they are there")
         if node.kind == "Constant" or all(name in self.constants for name in node.inputs if name):
-            self.constants[node.outputs[0]] = self._constant(node)
+            self.constants[node.outputs[0]] = found = self._constant(node)
+            self.make.take(found.nbytes)
             return
         rule = _RULES.get(node.kind)
         if rule is None:
@@ -199,8 +204,9 @@ def _binary(r: _Reader, node: Node) -> str:
         number = number.reshape(())
     if node.kind == "Add" and _added_to_dense(r, node, x, number):
         return x
-    if np.broadcast_shapes((1, *shape), number.shape) != (1, *shape):
+    if not fits(number.shape, (1, *shape)):
         raise r.refused(node, f"Its constant of shape {number.shape} is larger than a sample of shape {shape}.")
+    r.make.take(64 * number.size)
     if node.kind in ("Add", "Sub"):
         sign = -1.0 if node.kind == "Sub" and at == 1 else 1.0
         offset = -number if node.kind == "Sub" and at == 0 else number
@@ -330,7 +336,7 @@ def _prelu(r: _Reader, node: Node) -> str:
     shape, alpha = r.shape(node), r.floats(node, 1)
     alpha = alpha.reshape(alpha.shape[1:]) if alpha.ndim > len(shape) and alpha.shape[0] == 1 else alpha
     alpha = alpha.reshape((1,) * (len(shape) - alpha.ndim) + alpha.shape) if alpha.ndim <= len(shape) else alpha
-    if alpha.ndim != len(shape) or np.broadcast_shapes(shape, alpha.shape) != shape:
+    if alpha.ndim != len(shape) or not fits(alpha.shape, shape):
         raise r.refused(node, f"Its slopes of shape {alpha.shape} do not fit samples of shape {shape}.")
     shared = [i + 1 for i, n in enumerate(alpha.shape) if n == 1]
     return r.layer(node, "PReLU", shape, {"shared_axes": shared or None}, [alpha])

@@ -128,7 +128,8 @@ def _from_file(net: Lowered, path: str) -> Data:
             fix="name the array `x` (and the labels `y`), or each array as its input: `np.savez(path, x=x, y=y)`.",
         )
     inputs, key = arrays
-    labels = next((found[name] for name in (key.replace("x", "y"), "y", "labels") if name in found and key), None)
+    paired = {"x": "y", "X": "y", "x_test": "y_test", "x_train": "y_train"}.get(key, "y")
+    labels = next((found[name] for name in (paired, "y", "labels") if name in found), None)
     rows = {len(x) for x in inputs}
     if len(rows) != 1 or 0 in rows:
         raise invalid("The calibration arrays must have the same number of rows.", owner=repr(path), received=f"{rows}")

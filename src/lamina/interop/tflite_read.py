@@ -10,6 +10,7 @@ import numpy as np
 from lamina._types import Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, did_you_mean, invalid, message
 from lamina.interop.flatbuffer import View, root
+from lamina.interop.lowered import fits
 from lamina.interop.making import Making, Shape
 from lamina.interop.net import Net
 from lamina.interop.tflite import FLOAT16, FLOAT32, FUSED, IDENTIFIER, INT8, INT32, INT64, NAMES
@@ -22,7 +23,8 @@ def read(path: str) -> Net:
     """Return what a TFLite file says, as Keras layers."""
     with open(path, "rb") as file:
         data = file.read()
-    return _Reader(root(data, IDENTIFIER, repr(path)), repr(path)).net()
+    reader = _Reader(root(data, IDENTIFIER, repr(path)), repr(path), 16 * len(data))
+    return reader.net()
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class Step:
 class _Reader:
     """Turns the operators of one graph into layers."""
 
-    def __init__(self, model: View, source: str) -> None:
+    def __init__(self, model: View, source: str, room: int) -> None:
         self.source = source
+        self.make = Making("model")
+        self.make.room += room
         self.codes = [self._code(code) for code in model.tables(1)]
         self.buffers = model.tables(4)
         graphs = model.tables(2)
@@ -64,7 +68,6 @@ class _Reader:
         self.tensors = [self._tensor(tensor) for tensor in graph.tables(0)]
         self.inputs, self.outputs = (self._numbers(graph.array(i, "<i4")) for i in (1, 2))
         self.steps = [self._step(operator) for operator in graph.tables(3)]
-        self.make = Making("model")
         self.values: dict[int, str] = {}
         self.uses: dict[int, int] = {}
         for i in [*(i for step in self.steps for i in step.inputs), *self.outputs]:
@@ -127,6 +130,7 @@ class _Reader:
         if scales.size > 1 and not (0 <= axis < array.ndim and array.shape[axis] == scales.size):
             raise self.damaged(f"the scales of the constant {name!r} do not fit its shape {array.shape}")
         self.rounded = True
+        self.make.take(4 * array.size)
         shape = [scales.size if i == axis else 1 for i in range(array.ndim)] if scales.size > 1 else [1] * array.ndim
         zero = zeros.reshape(shape) if zeros.size else 0
         return ((array.astype(np.float64) - zero) * scales.reshape(shape)).astype(np.float32)
@@ -243,8 +247,9 @@ def _binary(r: _Reader, step: Step) -> str:
     shape = r.make.shapes[x]
     number = number.reshape(number.shape[1:]) if number.ndim > len(shape) and number.shape[0] == 1 else number
     number = number.reshape(()) if number.size == 1 else number
-    if np.broadcast_shapes((1, *shape), number.shape) != (1, *shape):
+    if not fits(number.shape, (1, *shape)):
         raise r.refused(step, f"Its constant of shape {number.shape} is larger than a sample of shape {shape}.")
+    r.make.take(64 * number.size)
     if step.kind in ("ADD", "SUB"):
         sign = -1.0 if step.kind == "SUB" and at == 1 else 1.0
         offset = -number if step.kind == "SUB" and at == 0 else number
@@ -306,7 +311,7 @@ def _gelu(r: _Reader, step: Step) -> str:
 def _prelu(r: _Reader, step: Step) -> str:
     shape, alpha = r.shape(step), r.floats(step, 1)
     alpha = alpha.reshape((1,) * (len(shape) - alpha.ndim) + alpha.shape) if alpha.ndim < len(shape) else alpha
-    if alpha.ndim != len(shape) or np.broadcast_shapes(shape, alpha.shape) != shape:
+    if alpha.ndim != len(shape) or not fits(alpha.shape, shape):
         raise r.refused(step, f"Its slopes of shape {alpha.shape} do not fit samples of shape {shape}.")
     shared = [i + 1 for i, n in enumerate(alpha.shape) if n == 1]
     return r.layer(step, "PReLU", shape, {"shared_axes": shared or None}, [alpha])

@@ -67,7 +67,7 @@ def write(
             in shape, `(28, 28)` or `(784,)`, else numbers.
         labels: Names of the classes, for outputs of that size.
         features: Names of the numbers of the input.
-        examples: An `.npz` file with inputs `x`, or arrays: the first twelve are offered to try.
+        examples: An `.npz` file with inputs `x`, or arrays: up to twelve rows are offered to try.
     """
     lowered = lower(net)
     small = compact(lowered)
