@@ -20,6 +20,8 @@ def test_every_example_of_the_page_runs(tmp_path, monkeypatch):
             exec(compile(block, str(PAGE), "exec"), names)
 
 
-@pytest.mark.parametrize("title", ["Keras", "PyTorch", "TensorFlow", "Caffe"])
+@pytest.mark.parametrize(
+    "title", ["Keras", "PyTorch", "TensorFlow", "Caffe", "ONNX", "TFLite", "StableHLO", "C", "A page for a browser"]
+)
 def test_every_format_has_its_lines(title):
     assert f"\n## {title}\n" in PAGE.read_text()
