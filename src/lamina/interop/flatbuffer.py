@@ -154,7 +154,8 @@ class Table:
     def put(self, out: bytearray, waiting: list[tuple[int, Any]]) -> int:
         fields = {key: part for key, part in self.value.items() if part is not None}
         sizes = {key: struct.calcsize(part.kind) if isinstance(part, Number) else 4 for key, part in fields.items()}
-        places, end = {}, 4
+        places: dict[int, int] = {}
+        end = 4
         for key in sorted(fields, key=lambda key: -sizes[key]):
             end += -end % sizes[key]
             places[key] = end

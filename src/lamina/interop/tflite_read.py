@@ -133,7 +133,7 @@ class _Reader:
         self.make.take(4 * array.size)
         shape = [scales.size if i == axis else 1 for i in range(array.ndim)] if scales.size > 1 else [1] * array.ndim
         zero = zeros.reshape(shape) if zeros.size else 0
-        return ((array.astype(np.float64) - zero) * scales.reshape(shape)).astype(np.float32)
+        return np.asarray((array.astype(np.float64) - zero) * scales.reshape(shape), np.float32)
 
     # ---- the walk
 

@@ -32,7 +32,8 @@ def write(net: Net, path: str, *, int8: bool, calibration: Any) -> tuple[str, ..
     small = compact(lowered)
     if 4 * small.parameters() > _LARGEST:
         raise invalid("A TFLite file ends at 2 GiB.", owner=f"Model `{lowered.name}`", fix="save it as `.keras`.")
-    notes, ranges = list(lowered.notes), None
+    notes = list(lowered.notes)
+    ranges: quantized.Ranges | None = None
     if int8:
         data = quantized.data_for(lowered, calibration)
         ranges = quantized.ranges_of(small, data)
@@ -164,7 +165,8 @@ class _Model:
         for name in self.net.inputs:
             self.floats[name] = self.value(name, self.net.shapes[name])
         inputs = [self.floats[name] for name in self.net.inputs]
-        uses, skipped = self.net.uses(), set()
+        uses = self.net.uses()
+        skipped: set[int] = set()
         for i, op in enumerate(self.net.operations):
             self.layer, self.op = op.layer, op
             if i in skipped:
@@ -173,7 +175,8 @@ class _Model:
                 after = next((k for k, o in enumerate(self.net.operations) if op.output in o.inputs), None)
                 fused = after is not None and uses[op.output] == 1 and _is_relu(self.net.operations[after])
                 self._dense8(op, self.net.operations[after].output if fused and after is not None else op.output, fused)
-                skipped |= {after} if fused else set()
+                if fused and after is not None:
+                    skipped.add(after)
             else:
                 x = [self.as_floats(name) for name in op.inputs]
                 self.floats[op.output] = _OPERATIONS.get(op.kind, _along)(self, op, x, self.net.shapes[op.output])

@@ -201,7 +201,8 @@ def _page(net: Lowered, program: _Program, view: Any, labels: Any, features: Any
 def _scales(net: Lowered, name: str, count: int) -> tuple[list[float], list[float], list[float]]:
     """Return a low, a high and a middle value for each number of an input, from the scaling at the model's begin."""
     first = next((op for op in net.operations if name in op.inputs), None)
-    scale, shift = np.ones(()), np.zeros(())
+    scale: Numpy = np.ones(())
+    shift: Numpy = np.zeros(())
     low, high, middle = -3.0, 3.0, 0.0
     if first is not None and first.kind == "affine" and (first.arrays.get("scale", scale) != 0).all():
         scale, shift = first.arrays.get("scale", scale), first.arrays.get("shift", shift)

@@ -5,7 +5,11 @@ import math
 
 def literal(value: float) -> str:
     """Return a number as JavaScript has it."""
-    return repr(float(value)) if math.isfinite(value) else ("NaN" if value != value else "Infinity")
+    return (
+        repr(float(value))
+        if math.isfinite(value)
+        else ("NaN" if value != value else "Infinity" if value > 0 else "-Infinity")
+    )
 
 
 def _around(name: str, body: str, more: str = "") -> str:
