@@ -41,15 +41,10 @@ def read(path: str, activations: Any = None, architecture: Any = None) -> Net:
         architecture: The modules, e.g. `str(module)` or "Linear, ReLU, Linear".
     """
     source = source_of(path)
-    found, own, notes = _contents(path, source)
-    tensors, more = state_dict(found, source)
-    return net(
-        tensors,
-        activations,
-        own if architecture is None and activations is None else architecture,
-        source,
-        [*notes, *more],
-    )
+    found, own = _contents(path, source)
+    tensors, notes = state_dict(found, source)
+    said = own if architecture is None and activations is None else architecture
+    return net(tensors, activations, said, source, notes)
 
 
 def net(tensors: dict[str, Numpy], activations: Any, architecture: Any, source: str, notes: Sequence[str] = ()) -> Net:
@@ -84,11 +79,11 @@ def state_dict(found: Any, source: str) -> tuple[dict[str, Numpy], list[str]]:
     )
 
 
-def _contents(path: str, source: str) -> tuple[Any, str | None, list[str]]:
+def _contents(path: str, source: str) -> tuple[Any, str | None]:
     """Return what the pickle of a file holds, and the architecture that lamina wrote beside it."""
     with open(path, "rb") as file:
         if file.read(len(_OLD)) == _OLD:
-            return _old(file, source), None, []
+            return _old(file, source), None
         with zips.opened(file, source) as members:
             pickles = [name for name in members.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
             if len(pickles) != 1:
@@ -97,7 +92,7 @@ def _contents(path: str, source: str) -> tuple[Any, str | None, list[str]]:
             return _unpacked(members, root, source)
 
 
-def _unpacked(members: zipfile.ZipFile, root: str, source: str) -> tuple[Any, str | None, list[str]]:
+def _unpacked(members: zipfile.ZipFile, root: str, source: str) -> tuple[Any, str | None]:
     sizes = {info.filename: info.file_size for info in members.infolist()}
     if f"{root}/constants.pkl" in sizes or any(name.startswith(f"{root}/code/") for name in sizes):
         raise FileFormatError(
@@ -129,7 +124,7 @@ def _unpacked(members: zipfile.ZipFile, root: str, source: str) -> tuple[Any, st
     if f"{root}/{ARCHITECTURE}" in sizes:
         said = from_json(zips.member(members, f"{root}/{ARCHITECTURE}", source, _ROOM), source, f"`{ARCHITECTURE}`")
         own = said.get("architecture") if isinstance(said, dict) else None
-    return found, own if isinstance(own, str) else None, []
+    return found, own if isinstance(own, str) else None
 
 
 def _dtype(kind: str) -> np.dtype[Any]:
