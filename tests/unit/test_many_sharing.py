@@ -102,8 +102,16 @@ def model(*, units=3, activation="relu", l2=0.1, rate=0.1, loss="mse", seed=0, s
     return found
 
 
-def test_models_that_differ_in_seeds_names_and_learning_rates_are_alike():
-    first, second = describe(model(seed=0)), describe(model(seed=1))
+def chain(*, seed=0):
+    lamina.set_random_seed(seed)
+    found = lamina.Sequential([layers.Input((2,)), layers.Dense(3, "relu"), layers.Dense(3, "relu"), layers.Dense(1)])
+    found.compile("sgd", "mse")
+    return found
+
+
+@pytest.mark.parametrize("make", [model, chain])
+def test_models_that_differ_in_seeds_names_and_learning_rates_are_alike(make):
+    first, second = describe(make(seed=0)), describe(make(seed=1))
     assert first.structure == second.structure
     assert [p.value for p in first.places] == [p.value for p in second.places]
 

@@ -26,7 +26,7 @@ _SKIPPED = frozenset(
         "name", "_name", "path", "_path", "seed", "_arguments", "_compile_config", "_programs", "_turns", "history",
         "_known_outputs", "_losses", "_variables", "_trainable_variables_indices", "_revision", "_lock",
         "batch_seconds", "column_names", "outputs_of_step", "stop_training", "_compile_loss", "_compile_metrics",
-        "_initial_epoch", "_outbound_nodes", "keras_place",
+        "_initial_epoch", "_outbound_nodes", "_used", "keras_place",
     }
 )  # fmt: skip
 _PLAIN = (type(None), bool, int, str, bytes, complex, type, np.dtype, np.bool_, np.integer)
