@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check ci bench fuzz format clean conformance conformance-all pages
+# A changed source of the native kernels is built anew by the install.
+KERNELS := $(wildcard src/lamina/native/*.cpp src/lamina/native/*.h src/lamina/native/*.inc) src/lamina/native/CMakeLists.txt
+
+.PHONY: help setup demo test sanitize check ci bench fuzz format clean conformance conformance-all pages
 .DEFAULT_GOAL := help
 
 help:  ## list the verbs
@@ -13,7 +16,7 @@ help:  ## list the verbs
 
 setup: $(READY)  ## make .venv with the package and what its tests need
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(KERNELS)
 	@echo "setting up $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
@@ -26,6 +29,13 @@ demo: $(READY)  ## train on handwritten digits and write the pictures
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+sanitize: $(READY)  ## run the native kernels alone under AddressSanitizer and UBSan
+	@if command -v c++ >/dev/null; then \
+	  $(BIN)/cmake -S src/lamina/native -B build/sanitize -DLAMINA_SANITIZE=address,undefined \
+	    -DPython_EXECUTABLE=$(abspath $(BIN)/python) >/dev/null && \
+	  $(BIN)/cmake --build build/sanitize --target test_kernels -j 2 >/dev/null && build/sanitize/test_kernels; \
+	else echo "no C++ compiler: the native kernels are not tested"; fi
 
 conformance: $(READY)  ## run the named files of Keras's own tests against lamina
 	@$(BIN)/python -m tests.conformance
@@ -46,7 +56,7 @@ pages: $(READY)  ## write the pages that compare with Keras: docs/api.md, the en
 fuzz: $(READY)  ## read damaged files for ten minutes with each reader (FUZZ="--seconds 60 keras" for less)
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
-ci: check test conformance  ## what CI runs: the checks, the tests, Keras's own tests
+ci: check test sanitize conformance  ## what CI runs: the checks, the tests, the kernels under sanitizers, Keras's own tests
 
 bench: $(READY)  ## measure against the peers, print the table, write JSON
 	@$(BIN)/python -m pip install -q --group bench
@@ -59,4 +69,4 @@ format: $(READY)  ## rewrite the sources in the house's form
 	@$(BIN)/ruff format -q .
 
 clean:  ## remove what the verbs made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache lamina-demo
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache lamina-demo build

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from lamina import config
 from lamina._version import __version__
 from lamina.errors import positive_integer
+from lamina.native import library
 
 _COMPILING = "/jax/core/compile/"
 _CGROUP = Path("/sys/fs/cgroup")
@@ -182,6 +183,7 @@ def report() -> list[tuple[str, str]]:
         ("processor", processor()),
         ("cores for this process", str(cores())),
         ("devices", ", ".join(f"{device.platform}:{device.number} ({device.kind})" for device in devices())),
+        ("native kernels", library.describe()),
         ("compilation cache", _cache()),
         ("float32 matrix product", f"{matmul_rate() / 1e9:,.0f} GFLOP/s"),
     ]

@@ -115,7 +115,7 @@ def test_the_workloads_and_goals_are_those_agreed_on():
         (128, 12800),
         (512, 3072),
     ]
-    assert GOALS == {"tiny": 15, "small": 3, "mnist": 1.15, "wide": 1.03}
+    assert GOALS == {"tiny": 60, "small": 5, "mnist": 1.35, "wide": 1.05}
 
 
 # Peers

@@ -36,7 +36,7 @@ class OnBatch:
         feed.start_epoch()
         block = feed.block(1)
         assert block is not None
-        training = session.Training(self, padded=padded)
+        training = session.Training(self, padded=padded, feed=feed)
         training.reset_totals()
         training.back_up()
         logs, _ = training.finish(training.dispatch(_alone(block)))
@@ -49,7 +49,7 @@ class OnBatch:
         feed.start_epoch()
         block = feed.block(1)
         assert block is not None
-        testing = session.Testing(self, padded=padded)
+        testing = session.Testing(self, padded=padded, feed=feed)
         testing.reset_totals()
         logs, _ = session.read(testing.dispatch(_alone(block)))
         return logs if return_dict else stepping.in_order(self, logs)

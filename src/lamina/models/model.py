@@ -335,9 +335,12 @@ class Model(Trainer, Layer):
     def rowwise(self) -> bool:  # type: ignore[override]
         """Whether each row of the outputs depends on that row of the inputs alone, as far as the library can know."""
         graph = self._graph
-        if graph is None or type(self).call not in (Model.call, _sequential_call()):
-            return False
-        return all(_keeps_rows(operation) for operation in graph.operations)
+        return graph is not None and self.is_plain_graph and all(_keeps_rows(op) for op in graph.operations)
+
+    @property
+    def is_plain_graph(self) -> bool:
+        """Whether its graph says all that a call does."""
+        return self._graph is not None and type(self).call in (Model.call, _sequential_call())
 
     def build_optimizer(self) -> None:
         """Build the optimizer for the weights that are trainable now."""

@@ -7,13 +7,13 @@ from typing import Any
 
 from lamina import config, optimizers
 from lamina._types import Array, Config, Tree
-from lamina.callbacks import CallbackList, History
+from lamina.callbacks import CallbackList, History, console
 from lamina.errors import NotCompiledError, invalid, message
 from lamina.metrics import Mean, Metric
 from lamina.models import stepping
 from lamina.models.batches import OnBatch
 from lamina.models.state import HasStateTree
-from lamina.training import checks, endings, loop, prediction, session
+from lamina.training import checks, endings, engines, loop, prediction, session
 from lamina.training.compiled import CompiledLoss, CompiledMetrics, check_names
 from lamina.training.resume import Keeper, Keeping
 from lamina.training.turns import Turns, alone
@@ -43,6 +43,7 @@ class Trainer(OnBatch, HasStateTree):
     run_eagerly = False
     jit_compile: Any = "auto"
     remat: bool | int = False
+    engine = "auto"
     _compile_loss: CompiledLoss | None = None
     _compile_metrics: CompiledMetrics | None = None
     _loss_tracker: Mean | None = None
@@ -60,6 +61,7 @@ class Trainer(OnBatch, HasStateTree):
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
         remat: bool | int = False,
+        engine: str = "auto",
     ) -> None:
         """Say how the model is trained.
 
@@ -75,10 +77,13 @@ class Trainer(OnBatch, HasStateTree):
             auto_scale_loss: Whether a `mixed_float16` model gets loss scaling.
             remat: Whether the backward pass computes what is inside repeated layers anew, instead of keeping it: less
                 memory for about a third more work. A number of bytes: only as far as what is kept would not fit.
+            engine: What runs the steps on a CPU: "auto" (native kernels where they can and are faster), "xla", or
+                "native", which is an error where they cannot.
 
         Raises:
             InvalidArgumentError: For a name that stands for nothing, with the nearest names.
         """
+        engine = engines.check(engine)
         found = optimizers.get(optimizer)
         check_names(loss, metrics, weighted_metrics)
         if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and found is not None:
@@ -91,7 +96,7 @@ class Trainer(OnBatch, HasStateTree):
             CompiledMetrics(metrics, weighted_metrics) if metrics is not None or weighted_metrics is not None else None
         )
         self._loss_tracker = Mean(name="loss")
-        self.run_eagerly, self.jit_compile = run_eagerly, jit_compile
+        self.run_eagerly, self.jit_compile, self.engine = run_eagerly, jit_compile, engine
         self.stop_training, self.compiled = False, True
         self.programs.clear()
         self.batch_seconds = None
@@ -306,7 +311,7 @@ class Trainer(OnBatch, HasStateTree):
         data = self._data(x, y, sample_weight, batch_size, shuffle, class_weight, steps_per_epoch)
         validation = self._validation(data, share, validation_data, validation_batch_size, validation_steps)
         feed, padded = data.ready("fit")
-        training = session.Training(self, padded=padded)
+        training = session.Training(self, padded=padded, feed=feed)
         told = CallbackList(
             callbacks, add_history=True, add_progbar=verbose != 0, model=self,
             verbose=verbose, epochs=epochs, steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
@@ -319,6 +324,8 @@ class Trainer(OnBatch, HasStateTree):
         self.column_names = data.columns
         self.keeping = Keeping(training.variables, feed, told.callbacks, first, checked if check is not None else None)
         keeper = None if resume is None else Keeper(resume)
+        if verbose == 2:
+            console.say(f"Engine: {training.engine}")
         try:
             with endings.awaited() as request:
                 if keeper is not None:
@@ -351,7 +358,7 @@ class Trainer(OnBatch, HasStateTree):
 
         def validate() -> Any:
             if not names:
-                names.append(session.Testing(self, padded=padded))
+                names.append(session.Testing(self, padded=padded, feed=feed))
             return loop.evaluate(names[0], feed, told)
 
         return validate
@@ -382,8 +389,9 @@ class Trainer(OnBatch, HasStateTree):
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1,
             steps=feed.steps, samples=data.rows, batch_size=data.batch_size,
         )  # fmt: skip
+        testing = session.Testing(self, padded=padded, feed=feed)
         try:
-            logs = loop.evaluate(session.Testing(self, padded=padded), feed, told)()
+            logs = loop.evaluate(testing, feed, told)()
         finally:
             told.flush()
         return logs if return_dict else stepping.in_order(self, logs)

@@ -1,16 +1,71 @@
-"""Which machine runs the step. One place decides; nothing above `run` knows.
+"""Which machine runs the step: XLA, or the native kernels. One place decides; nothing above `run` knows.
 
-Today there is one: programs compiled by XLA.
+The rule: the kernels take what they can do (`native_plan.read` says what), on a CPU, up to the size at which XLA's
+products win (docs/design/adr/0007-native-kernels.md has the measurements). `compile(engine=...)` forces either.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from lamina.training import steps
+from lamina._types import Tree
+from lamina.errors import InvalidArgumentError, did_you_mean, invalid
+from lamina.native import library
+from lamina.training import native_plan, native_program, steps
+from lamina.training.feed import on_cpu
+
+let_go = native_program.let_go
+ENGINES = ("auto", "xla", "native")
 
 # Up to this many bytes of state a dispatch keeps the arrays that it was given until its own exist, so that nothing
 # that goes wrong in between can lose them. Above it, memory and the copy would cost more than a few per cent.
 KEPT_STATE_BYTES = 16 << 20
+# A dispatch of the kernels costs 60 microseconds, so that short ones lose nothing; one of XLA costs a large net more.
+NATIVE_SECONDS = 0.08
+XLA_SECONDS = 0.5
+# Weights up to which the native kernels are faster: about when the state leaves the second caches. Beyond, the products
+# of XLA are better blocked than ours.
+MOST_WEIGHTS = 1 << 20
+
+
+class Engine(NamedTuple):
+    """What runs the steps of a fit or an evaluation.
+
+    Attributes:
+        name: "xla" or "native".
+        reason: Why not the native kernels, where XLA was not asked for.
+        run: The program, `run(state, data, rows, count)`.
+        donates: Whether it takes over the memory of its state.
+        changed: Places of the statistics that an evaluation changes, known once it has run.
+        picks: Types of inputs, targets and weights, if it gathers the rows of a batch itself, from `steps.Rows`.
+    """
+
+    name: str
+    reason: str
+    run: Callable[..., Any]
+    donates: bool = False
+    changed: set[int] | None = None
+    picks: tuple[Any, Any, Any] | None = None
+
+    def __str__(self) -> str:
+        if self.name == "native":
+            return f"native kernels, {library.instructions()}"
+        return f"XLA ({self.reason})" if self.reason else "XLA"
+
+    @property
+    def longest(self) -> float:
+        """Seconds that a dispatch may take: how long Ctrl-C may wait."""
+        return NATIVE_SECONDS if self.name == "native" else XLA_SECONDS * (4 if self.donates else 1)
+
+
+def check(engine: str) -> str:
+    """Return `engine`, or raise `InvalidArgumentError` if there is none of that name."""
+    if engine not in ENGINES:
+        raise invalid(
+            f"`engine` must be one of {ENGINES}.",
+            received=f"engine={engine!r}",
+            fix=did_you_mean(str(engine), ENGINES),
+        )
+    return engine
 
 
 def state_bytes(names: steps.Variables) -> int:
@@ -18,9 +73,75 @@ def state_bytes(names: steps.Variables) -> int:
     return sum(v._array.nbytes for group in names for v in group)
 
 
-def train(model: Any, names: steps.Variables, *, padded: bool) -> tuple[Callable[..., Any], bool]:
-    """Return `run(state, data, rows, count) -> (state, report)` and whether it takes over the memory of `state`."""
+def train(model: Any, names: steps.Variables, *, padded: bool, batch: Tree = None) -> Engine:
+    """Return what trains a model: its `run(state, data, rows, count) -> (state, report)`.
+
+    Args:
+        model: The model.
+        names: Its variables.
+        padded: Whether batches may hold rows that only fill them.
+        batch: Shapes and types of a batch `(x, y, sample_weight)`, if they are known.
+    """
     donate = state_bytes(names) > KEPT_STATE_BYTES
+    reading, reason = _choice(model, names, batch, training=True)
+    if reading is not None:
+        run = native_program.train_program(model, names, reading, padded=padded, donate=donate)
+        return Engine("native", "", run, donate, picks=native_program.types(reading.plan))
     if model.has_own_step("train_step"):
-        return steps.custom_program(model, "train_step", donate), donate
-    return steps.train_program(model, names, padded=padded, donate=donate), donate
+        return Engine("xla", reason, steps.custom_program(model, "train_step", donate), donate)
+    return Engine("xla", reason, steps.train_program(model, names, padded=padded, donate=donate), donate)
+
+
+def evaluate(model: Any, names: steps.Variables, *, padded: bool, batch: Tree = None) -> Engine:
+    """Return what evaluates a model: its `run(params, (stats, totals), data, rows, count)`. See `train`."""
+    reading, reason = _choice(model, names, batch, training=False)
+    if reading is not None:
+        run, changed = native_program.test_program(model, names, reading, padded=padded)
+        return Engine("native", "", run, changed=changed, picks=native_program.types(reading.plan))
+    if model.has_own_step("test_step"):
+        run = steps.custom_program(model, "test_step", donate=False)
+        return Engine("xla", reason, run, changed=set(range(len(names.stats))))
+    run, changed = steps.test_program(model, names, padded=padded)
+    return Engine("xla", reason, run, changed=changed)
+
+
+def _choice(
+    model: Any, names: steps.Variables, batch: Tree, *, training: bool
+) -> tuple[native_plan.Reading | None, str]:
+    """Return what the native kernels are to run, or None and the reason.
+
+    Raises:
+        InvalidArgumentError: If the model is compiled for the native kernels and they cannot train it.
+    """
+    if model.engine == "xla":
+        return None, ""
+    reading, reason = None, library.why_not()
+    if not reason and not on_cpu():
+        reason = "the default device is no CPU"
+    if not reason:
+        try:
+            reading = native_plan.read(model, names, training=training)
+            native_program.check(reading.plan, batch)
+        except native_plan.Unsuited as found:
+            reading, reason = None, str(found)
+    if reading is not None and model.engine == "auto":
+        reason = _slower(reading)
+        reading = None if reason else reading
+    if reading is None and model.engine == "native" and training:
+        raise _cannot(model, reason)
+    return reading, reason
+
+
+def _slower(reading: native_plan.Reading) -> str:
+    """Return why XLA is faster, or "" if it is not."""
+    weights = sum(layer.inputs * layer.units for layer in reading.plan.layers)
+    return f"with {weights:,} weights XLA is faster" if weights > MOST_WEIGHTS else ""
+
+
+def _cannot(model: Any, reason: str) -> InvalidArgumentError:
+    return invalid(
+        f"The native kernels cannot train this model: {reason}.",
+        owner=f"Model `{model.name}`",
+        received="engine='native'",
+        fix="compile with engine='auto', which takes XLA where they cannot.",
+    )

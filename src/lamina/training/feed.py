@@ -12,10 +12,12 @@ import numpy as np
 
 from lamina._types import Numpy, Tree
 from lamina.training.arrays import device_dtype
-from lamina.training.steps import Block
+from lamina.training.steps import Block, Rows
 
 BLOCK_BYTES = 16 << 20  # of one block; an epoch of a large set is many blocks, so that memory stays small
 BLOCK_BATCHES = 1024
+INDEX_ROWS = 1 << 16  # row numbers of a block
+COPIED_BYTES = 64 << 20  # most that is copied for all rows to be handed over in the types of the program
 KEPT_BYTES = 64 << 20  # of data that is read in the same order each time and may stay on the device
 
 
@@ -38,6 +40,12 @@ class Feed(Protocol):
 
     def release(self, block: Block) -> None:
         """Say that the device has finished with a block."""
+
+    def hand_over(self, types: tuple[Any, ...] | None) -> None:
+        """Give all rows, as arrays of these types, and row numbers from now on: the program gathers the batches.
+
+        None: give batches again.
+        """
 
     def peek(self) -> Tree:
         """Return shapes and types of the first batch."""
@@ -108,6 +116,23 @@ class ArrayFeed:
             {} if keep and not shuffle and row_bytes * self.rows <= KEPT_BYTES else None
         )
         self._free: list[Tree] = []
+        self._handed: Tree = None
+        self._gathers = self._capacity
+
+    def hand_over(self, types: tuple[Any, ...] | None) -> None:
+        """Give all rows and row numbers from now on, unless that would take a large copy. See `Feed`."""
+        self._handed, self._capacity = None, self._gathers
+        if types is None:
+            return
+        pairs = [(a, dtype) for part, dtype in zip(self.data, types, strict=True) for a in jax.tree.leaves(part)]
+        copied = sum(a.size * np.dtype(t).itemsize for a, t in pairs if a.dtype != t or not a.flags.c_contiguous)
+        if copied <= COPIED_BYTES and all(isinstance(a, np.ndarray) for a, _ in pairs):
+            self._handed = tuple(
+                jax.tree.map(lambda a, dtype=dtype: np.ascontiguousarray(a, dtype), part)
+                for part, dtype in zip(self.data, types, strict=True)
+            )
+            # Not the number of batches: another number of rows must not be another program.
+            self._capacity = max(1, INDEX_ROWS // self.batch_size)
 
     def start_epoch(self) -> None:
         """Draw the order of the rows, as Keras does: one `np.random.permutation` an epoch."""
@@ -191,7 +216,8 @@ class ArrayFeed:
         block = kept.get(start)
         if block is None or block.count < count:
             block = self._gather(start, count)
-            block = block._replace(data=jax.tree.map(jax.numpy.array, block.data))
+            if not isinstance(block.data, Rows):
+                block = block._replace(data=jax.tree.map(jax.numpy.array, block.data))
             kept[start] = block
         return block._replace(count=count)
 
@@ -213,6 +239,9 @@ class ArrayFeed:
             real[count - 1] = size - missing
             # Copies of real rows: what is finite for those stays finite here, and counts for nothing.
             index = np.concatenate([index, np.resize(index[(count - 1) * size :], missing)])
+        if self._handed is not None:
+            numbers = index.astype(np.int32).reshape(count, size)
+            return Block(Rows(self._handed, numbers), real, count)
         if self._resident:
             return Block(self._take_on_device(index, count), real, count)
         buffers = self._free.pop() if self._free else jax.tree.map(self._buffer, self.data)
@@ -222,18 +251,28 @@ class ArrayFeed:
     def _buffer(self, array: Numpy) -> Numpy:
         return aligned((self._capacity, self.batch_size, *array.shape[1:]), device_dtype(array))
 
-    def _take_on_device(self, index: Numpy, count: int) -> Tree:
+    def _all_rows(self) -> Tree:
         if self._on_device is None:
             self._on_device = jax.tree.map(lambda a: jax.device_put(np.asarray(a, device_dtype(a))), self.data)
+        return self._on_device
+
+    def _take_on_device(self, index: Numpy, count: int) -> Tree:
+        rows = self._all_rows()
         bucket = min(self._capacity, 1 << (count - 1).bit_length())
         padded = np.zeros((bucket, self.batch_size), np.int32)
         padded.reshape(-1)[: len(index)] = index
-        return jax.tree.map(lambda a: _take(a, padded), self._on_device)
+        return jax.tree.map(lambda a: _take(a, padded), rows)
 
     def release(self, block: Block) -> None:
         """Use the memory of a block again."""
         leaves = jax.tree.leaves(block.data)
-        if self._kept is None and not self._resident and len(self._free) < 2 and leaves[0].shape[0] == self._capacity:
+        if (
+            self._kept is None
+            and not self._resident
+            and self._handed is None
+            and len(self._free) < 2
+            and leaves[0].shape[0] == self._capacity
+        ):
             self._free.append(block.data)
 
 

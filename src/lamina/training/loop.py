@@ -13,7 +13,6 @@ from lamina.training.stream import warn_ran_dry
 
 Logs = dict[str, Any]
 LOOKS = 0.1  # seconds between two looks, where somebody looks
-UNSEEN = 0.5  # seconds a dispatch where nobody does: how long Ctrl-C may wait
 
 
 class Fit(NamedTuple):
@@ -138,8 +137,8 @@ def _look_for_the_end(feed: Feed, progress: "_Epoch", epoch: int, epochs: range)
 
 def _pace(training: session.Training, callbacks: CallbackList) -> Pace:
     most = max(1, training.model.steps_per_execution) if callbacks.needs_batches else None
-    unseen = UNSEEN * (4 if training.donates else 1)  # a dispatch costs a large net more
-    seconds = LOOKS if callbacks.needs_blocks else unseen
+    longest = training.engine.longest
+    seconds = min(LOOKS, longest) if callbacks.needs_blocks else longest
     return Pace(seconds, most, training.model.batch_seconds)
 
 

@@ -46,7 +46,9 @@ class Ticket(NamedTuple):
 def read(report: Any) -> tuple[dict[str, Any], bool]:
     """Wait for a report and return its logs, as numbers and in the order of their names, and whether all is finite."""
     logs = {name: _number(value) for name, value in sorted(report["logs"].items())}
-    return logs, bool(np.asarray(report["finite"]))
+    finite = bool(np.asarray(report["finite"]))
+    engines.let_go()
+    return logs, finite
 
 
 def _number(value: Any) -> Any:
@@ -79,16 +81,20 @@ class Training:
     Args:
         model: A model that is built and compiled.
         padded: Whether batches may hold rows that only fill them.
+        feed: The data, if the program may pick the rows of a batch itself.
     """
 
-    def __init__(self, model: Any, *, padded: bool) -> None:
+    def __init__(self, model: Any, *, padded: bool, feed: Any = None) -> None:
         config.place_compilation_cache()
         self.model = model
         self._padded = padded
         self._toggled = toggled[0]
         self.names = repeats.variables_of(model, "train")
-        self.run, self.donates = program(model, self.names, "train", padded)
+        self._feed = feed
+        self.engine = program(model, self.names, "train", padded, feed)
+        self.run, self.donates = self.engine.run, self.engine.donates
         self._zeros = _zeros(model, self.names)
+        self._resets_itself = resets_itself(model)
         self._backup: tuple[Arrays, Arrays] | None = None  # weights and statistics
         self._backed_up = 0.0
         self._warned = False
@@ -107,7 +113,7 @@ class Training:
     def reset_totals(self) -> None:
         """Start an epoch: the metrics begin anew."""
         self.done = 0
-        if resets_itself(self.model):
+        if self._resets_itself:
             self.model.reset_metrics()
             return
         zeros = [jnp.array(z, copy=True) for z in self._zeros] if self.donates else self._zeros
@@ -125,6 +131,8 @@ class Training:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
         if self._toggled != toggled[0]:
             self._follow()
+        if self.engine.picks is None and isinstance(block.data, steps.Rows):  # gathered for another engine
+            block = block._replace(data=steps.gathered(block.data))
         with interrupts_held():  # all of the new state is in the variables, or none
             self._serial += 1
             if self.donates:
@@ -150,7 +158,8 @@ class Training:
         self.settle()
         self.model.build_optimizer()
         self.names = repeats.variables_of(self.model, "train")
-        self.run, self.donates = program(self.model, self.names, "train", self._padded)
+        self.engine = program(self.model, self.names, "train", self._padded, self._feed)
+        self.run, self.donates = self.engine.run, self.engine.donates
         self._backup = None
         self.back_up()
 
@@ -195,7 +204,7 @@ class Training:
         values([v for group in self.names for v in group])  # read, hence copied before their memory is taken over
         if not self._warned:
             self._warned = True
-            batch = jax.tree.map(lambda a: jnp.asarray(a[min(steps_done, block.count - 1)]), block.data)
+            batch = steps.batch_of(block.data, min(steps_done, block.count - 1))
             place = first_not_finite(self.model, self.names, batch)
             warn(
                 f"The loss is not finite (NaN or infinity) in training: {place} "
@@ -267,19 +276,21 @@ def first_not_finite(model: Any, names: Variables, batch: Tree) -> str:
 class Testing:
     """The state of a model while it is evaluated: the metrics start anew, the weights are only read."""
 
-    def __init__(self, model: Any, *, padded: bool) -> None:
+    def __init__(self, model: Any, *, padded: bool, feed: Any = None) -> None:
         config.place_compilation_cache()
         self.model = model
         self.names = repeats.variables_of(model, "test")
-        self.run, self._changed = program(model, self.names, "test", padded)
+        self.engine = program(model, self.names, "test", padded, feed)
+        self.run, self._changed = self.engine.run, self.engine.changed
         self._zeros = _zeros(model, self.names)
+        self._resets_itself = resets_itself(model)
         self._custom = model.has_own_step("test_step")
         # An evaluation has totals of its own, so that it is right while other threads train or evaluate.
         self._totals: Arrays | None = tuple(self._zeros) if model.turns.elsewhere else None
 
     def reset_totals(self) -> None:
         """Start the metrics anew."""
-        if resets_itself(self.model):
+        if self._resets_itself:
             self.model.reset_metrics()
         else:
             self._show(tuple(self._zeros))
@@ -327,14 +338,13 @@ def _zeros(model: Any, names: Variables) -> list[Any]:
     return [jax.device_put(z) for z in zeros]
 
 
-def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any, Any]:
-    """Return the compiled function of one kind for the variables as they stand.
+def program(model: Any, names: Variables, kind: str, padded: bool, feed: Any = None) -> engines.Engine:
+    """Return what runs the steps of one kind for the variables as they stand, and tell the feed what it takes.
 
-    Beside it comes, for training, whether it takes the memory of the state over; for evaluation, the places of the
-    statistics that it changes, known once it has run. It is kept with the model, so that a second fit, another number
-    of epochs or another learning rate compile nothing.
+    It is kept with the model, so that a second fit, another number of epochs or another learning rate compile nothing.
     """
     optimizer = model.optimizer
+    batch = None if feed is None else feed.peek()
     revision = getattr(optimizer, "revision", 0) if kind == "train" else 0
     key = (
         kind,
@@ -342,17 +352,21 @@ def program(model: Any, names: Variables, kind: str, padded: bool) -> tuple[Any,
         id(optimizer) if kind == "train" else 0,
         revision,
         learned(),
+        _kinds(batch),
         tuple(tuple(map(id, group)) for group in names),
     )
     found = model.programs.get(key)
     if found is None:
         for old in [k for k in list(model.programs) if k[0] == kind and k[1] == padded]:
             model.programs.pop(old, None)
-        if kind == "train":
-            found = engines.train(model, names, padded=padded)
-        elif model.has_own_step("test_step"):
-            found = steps.custom_program(model, "test_step", donate=False), set(range(len(names.stats)))
-        else:
-            found = steps.test_program(model, names, padded=padded)
+        choose = engines.train if kind == "train" else engines.evaluate
+        found = choose(model, names, padded=padded, batch=batch)
         model.programs[key] = found
+    if feed is not None:
+        feed.hand_over(found.picks)
     return found  # type: ignore[no-any-return]
+
+
+def _kinds(batch: Tree) -> Any:
+    """Return what of a batch may decide which engine takes it: types, and shapes without the rows."""
+    return tuple((str(leaf.dtype), leaf.shape[1:]) for leaf in jax.tree.leaves(batch)), jax.tree.structure(batch)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lamina._types import Array, Arrays, Tree
 from lamina.errors import invalid
@@ -37,7 +38,7 @@ class Block(NamedTuple):
     """K batches for one dispatch.
 
     Attributes:
-        data: Tree `(x, y, sample_weight)` of arrays `(K, batch, ...)`; None where there is none.
+        data: Tree `(x, y, sample_weight)` of arrays `(K, batch, ...)`; None where there is none. Or `Rows`.
         rows: How many rows of each batch are real, int32 `(K,)`.
         count: How many of the K batches are to be run.
     """
@@ -45,6 +46,31 @@ class Block(NamedTuple):
     data: Tree
     rows: Any
     count: int  # type: ignore[assignment] # not tuple.count: a block is never searched
+
+
+class Rows(NamedTuple):
+    """The data of a block as all rows there are, and which of them are in it.
+
+    Attributes:
+        arrays: Tree `(x, y, sample_weight)` of arrays `(rows, ...)`.
+        index: Numbers of the rows of each batch, int32 `(K, batch)`.
+    """
+
+    arrays: Tree
+    index: Any
+
+
+def gathered(data: Rows) -> Tree:
+    """Return the batches themselves, arrays `(K, batch, ...)`."""
+    return jax.tree.map(lambda a: a[data.index], data.arrays)
+
+
+def batch_of(data: Tree, i: int) -> Tree:
+    """Return the arrays of one batch of a block, on the device."""
+    if isinstance(data, Rows):
+        rows = np.asarray(data.index[i])
+        return jax.tree.map(lambda a: jnp.asarray(a[rows]), data.arrays)
+    return jax.tree.map(lambda a: jnp.asarray(a[i]), data)
 
 
 def variables_of(model: Any) -> Variables:

@@ -229,6 +229,9 @@ class StreamFeed:
 
         return Block(jax.tree.map(stack, *batches), real, len(batches))
 
+    def hand_over(self, types: tuple[Any, ...] | None) -> None:
+        """A stream has no rows to pick from."""
+
     def release(self, block: Block) -> None:
         """Nothing: each block has memory of its own."""
 

@@ -1,0 +1,17 @@
+// Kernels for processors with AVX-512. Compiled with -mavx512f and -mfma, and entered only after `usable`.
+#include <immintrin.h>
+
+#define LAMINA_ISA avx512
+#define LAMINA_LANES 16
+#include "kernels.inc"
+
+namespace lamina {
+static bool usable() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+}
+const Kernels* kernels_avx512() {
+  static const Kernels kernels{"avx512", usable, avx512::bytes, avx512::run};
+  return &kernels;
+}
+}  // namespace lamina

@@ -1,0 +1,320 @@
+// A network in working memory, and the loop over batches: gather, forward, loss, backward, update.
+// Included inside the namespace of one instruction set, last.
+
+struct Layer {
+  const LayerSpec* spec;
+  int64_t lda, ldd;  // strides of inputs and gradients
+  int rows, columns;  // of the kernel, whole vectors: rows of its panels, and of those of its transpose
+  float *p, *m, *v, *bias, *bias_m, *bias_v;
+  float* wt;
+  float *a, *factor;  // inputs, and the derivative that led to them, null where their sign tells it
+  float* d;  // gradient before the activation
+  int dropout;  // which of the network's dropouts stands before the layer, or -1
+};
+
+struct Network {
+  int layers, outputs;
+  float *y, *y_factor;  // outputs and their derivative, null where the loss does without
+  int64_t ldy;
+  float *targets, *values, *logs, *metrics;  // of the rows of a batch
+  int* labels;
+  int rows;  // of a batch, rounded up to whole vectors
+  Layer layer[kMaxLayers];
+};
+
+struct Bump {
+  char* start;
+  size_t used;
+  float* take(size_t floats) {
+    float* found = start ? reinterpret_cast<float*>(start + used) : nullptr;
+    used += (floats * sizeof(float) + 63) / 64 * 64;
+    return found;
+  }
+};
+
+LAMINA_INLINE bool fused_softmax(const Plan& plan) { return plan.layer[plan.layers - 1].activation == kSoftmax; }
+
+// Places the arrays of a network one after the other; with no memory it only counts.
+static size_t place(const Plan& plan, Network& n, char* memory) {
+  Bump bump{memory, 0};
+  const bool training = plan.mode == kTrain;
+  n.layers = plan.layers;
+  int dropouts = 0;
+  for (int l = 0; l < plan.layers; l++) {
+    Layer& q = n.layer[l];
+    const LayerSpec& s = *(q.spec = &plan.layer[l]);
+    q.lda = stride(s.inputs), q.ldd = stride(s.outputs);
+    q.rows = padded(s.inputs), q.columns = padded(s.outputs);  // what lies beyond inputs and outputs stays zero
+    const size_t kernel = (size_t)q.rows * q.columns;
+    const bool moments = training && plan.optimizer != kSgd, second = training && plan.optimizer == kAdam;
+    q.p = bump.take(kernel), q.bias = bump.take(q.columns);
+    q.m = moments ? bump.take(kernel) : nullptr, q.bias_m = moments ? bump.take(q.columns) : nullptr;
+    q.v = second ? bump.take(kernel) : nullptr, q.bias_v = second ? bump.take(q.columns) : nullptr;
+    q.dropout = s.dropout_before > 0.0f && training ? dropouts++ : -1;
+    q.a = bump.take((size_t)plan.batch * q.lda);
+    q.wt = training && l ? bump.take(kernel) : nullptr;
+    q.d = training || (l + 1 == plan.layers && plan.mode != kPredict) ? bump.take((size_t)plan.batch * q.ldd) : nullptr;
+    const bool told = l && piecewise(plan.layer[l - 1].activation) && q.dropout < 0;
+    q.factor = l && (!told) ? bump.take((size_t)plan.batch * q.lda) : nullptr;
+  }
+  const LayerSpec& last = plan.layer[plan.layers - 1];
+  n.outputs = last.outputs;
+  n.ldy = stride(last.outputs);
+  n.y = bump.take((size_t)plan.batch * n.ldy);
+  const bool plain = last.activation == kLinear || fused_softmax(plan);
+  n.y_factor = plain ? nullptr : bump.take((size_t)plan.batch * n.ldy);
+  n.targets = bump.take((size_t)plan.batch * n.ldy);
+  n.rows = (plan.batch + 15) / 16 * 16;
+  n.values = bump.take(n.rows), n.logs = bump.take(n.rows);
+  n.metrics = bump.take((size_t)n.rows * kMaxMetrics);
+  n.labels = reinterpret_cast<int*>(bump.take(n.rows));
+  return bump.used;
+}
+
+LAMINA_INLINE size_t network_bytes() { return (sizeof(Network) + 63) / 64 * 64; }
+
+static size_t bytes(const Plan& plan) {
+  static Network counted;
+  return place(plan, counted, nullptr) + network_bytes();
+}
+
+static void transpose_rows(Layer& q, int begin, int end) {
+  for (int k = begin; k < end; k += kLanes) {
+    const Panel to = panel_of(q.spec->inputs, k);
+    for (int o = 0; o < q.columns; o += kLanes) {
+      const Panel from = panel_of(q.spec->outputs, o);
+      transpose(q.p + panel_place(from, q.rows, k, o), from.vectors * kLanes,
+                q.wt + panel_place(to, q.columns, o, k), to.vectors * kLanes);
+    }
+  }
+}
+
+// The rows of a layer's kernel that are a thread's: whole blocks, so that it can transpose what it has changed.
+struct Part {
+  int begin, end;
+  bool bias;
+  Part(const LayerSpec& spec, int thread, int threads) {
+    const int blocks = (spec.inputs + 15) / 16;
+    const bool last = thread + 1 == threads;
+    begin = (int)((int64_t)blocks * thread / threads) * 16;
+    end = last ? spec.inputs : (int)((int64_t)blocks * (thread + 1) / threads) * 16;
+    bias = last && spec.bias;
+  }
+};
+
+// Copies rows [begin, end) of an array of `rows` rows and `columns` columns into its panels, or out of them.
+static void move_rows(bool in, float* panels, int rows, int begin, int end, int columns, const float* given,
+                      float* result) {
+  for (int j = 0; j < columns;) {
+    const Panel panel = panel_of(columns, j);
+    const int width = panel.vectors * kLanes, real = width < columns - j ? width : columns - j;
+    for (int k = begin; k < end; k++) {
+      float* own = panels + panel_place(panel, rows, k, j);
+      const int64_t at = (int64_t)k * columns + j;
+      __builtin_memcpy(in ? own : result + at, in ? given + at : own, (size_t)real * sizeof(float));
+    }
+    j += width;
+  }
+}
+
+// Copies a thread's part of one array of a layer in, or out.
+static void move_part(const Part& part, bool in, const Layer& q, float* own, float* own_bias,
+                      const float* const given[2], float* const result[2]) {
+  move_rows(in, own, q.rows, part.begin, part.end, q.spec->outputs, given[0], result[0]);
+  if (part.bias) move_rows(in, own_bias, 1, 0, 1, q.spec->outputs, given[1], result[1]);
+}
+
+static void move_state(Network& n, const Job& job, int thread, bool in) {
+  for (int l = 0; l < n.layers; l++) {
+    Layer& q = n.layer[l];
+    const LayerArrays& a = job.arrays[l];
+    const Part part(*q.spec, thread, job.threads);
+    move_part(part, in, q, q.p, q.bias, a.param, a.new_param);
+    if (q.m) move_part(part, in, q, q.m, q.bias_m, a.first, a.new_first);
+    if (q.v) move_part(part, in, q, q.v, q.bias_v, a.second, a.new_second);
+    if (in && q.wt) transpose_rows(q, part.begin, part.end);
+  }
+}
+
+// ---- one batch, rows [r0, r1) of it
+
+static void gather(Network& n, const Job& job, int64_t step, int r0, int r1) {
+  const Plan& plan = *job.plan;
+  Layer& q = n.layer[0];
+  const int in = q.spec->inputs;
+  for (int i = r0; i < r1; i++) {
+    const int64_t at = step * plan.batch + i;
+    int64_t row = job.index ? job.index[at] : at;
+    if (row < 0 || row >= job.rows) row = 0;  // only a broken caller gets here: stay inside the array
+    __builtin_memcpy(q.a + i * q.lda, job.x + row * in, (size_t)in * sizeof(float));
+    if (job.labels) n.labels[i] = job.labels[row];
+    if (job.targets)
+      __builtin_memcpy(n.targets + i * n.ldy, job.targets + row * n.outputs, (size_t)n.outputs * sizeof(float));
+  }
+}
+
+static void drop(const Job& job, Layer& q, int64_t step, int r0, int r1) {
+  if (q.dropout < 0) return;
+  const uint32_t* start = job.keys[q.dropout];
+  const uint32_t key[2] = {start[0], start[1] + (uint32_t)step};
+  for (int i = r0; i < r1; i++)
+    drop_row(q.a + i * q.lda, q.factor ? q.factor + i * q.lda : nullptr, q.spec->inputs, i, key,
+             q.spec->dropout_before);
+}
+
+static void forward(Network& n, const Job& job, int64_t step, int r0, int r1) {
+  drop(job, n.layer[0], step, r0, r1);
+  for (int l = 0; l < n.layers; l++) {
+    Layer& q = n.layer[l];
+    const bool last = l + 1 == n.layers;
+    float* z = last ? n.y : n.layer[l + 1].a;
+    const int64_t ldz = last ? n.ldy : n.layer[l + 1].lda;
+    float* factor = last ? n.y_factor : n.layer[l + 1].factor;
+    Forward f{q.a, q.lda, q.p, q.bias, q.rows, q.spec->inputs, z, ldz, factor ? kLinear : q.spec->activation,
+              q.spec->slope};
+    tiles(f, r0, r1, q.spec->outputs);
+    if (factor)
+      for (int i = r0; i < r1; i++)
+        activate_row(q.spec->activation, z + i * ldz, factor + i * ldz, padded(q.spec->outputs), q.spec->slope);
+    if (!last) drop(job, n.layer[l + 1], step, r0, r1);
+  }
+}
+
+// The share of row i in the loss of its batch.
+LAMINA_INLINE float share_of(const Job& job, int64_t step, int i) {
+  const Plan& plan = *job.plan;
+  const int real = job.real ? job.real[step] : plan.batch;
+  if (i >= real) return 0.0f;
+  float share = plan.mean ? 1.0f / (float)real : 1.0f;
+  if (job.weights) {
+    const int64_t at = step * plan.batch + i;
+    share *= job.weights[job.index ? job.index[at] : at];
+  }
+  return share;
+}
+
+static void losses(Network& n, const Job& job, int64_t step, int r0, int r1) {
+  const Plan& plan = *job.plan;
+  const Head head{&plan, n.outputs};
+  const Layer& last = n.layer[n.layers - 1];
+  const bool softmax = fused_softmax(plan), by_class = plan.loss == kSparseCrossentropy || plan.loss == kCrossentropy;
+  for (int i = r0; i < r1; i++) {
+    float *y = n.y + i * n.ldy, *d = last.d + i * last.ldd;
+    const Target target{job.labels ? n.labels[i] : 0, job.targets ? n.targets + i * n.ldy : nullptr};
+    const float share = share_of(job, step, i);
+    n.logs[i] = 1.0f;
+    n.values[i] = by_class ? head.crossentropy(y, d, target, share, softmax, n.logs[i])
+                           : head.by_output(y, d, target, share);
+    if (n.y_factor)
+      for (int j = 0; j < n.outputs; j += kLanes) store(d + j, load(d + j) * load(n.y_factor + i * n.ldy + j));
+    for (int k = 0; k < plan.metrics; k++) n.metrics[k * n.rows + i] = head.metric(plan.metric[k], y, target);
+  }
+}
+
+// Adds a batch to the totals: the loss as a mean over batches weighted by their rows, and each metric.
+static void add_up(Network& n, const Job& job, int64_t step, float* totals) {
+  const Plan& plan = *job.plan;
+  const int real = job.real ? job.real[step] : plan.batch;
+  if (plan.loss == kSparseCrossentropy)
+    for (int i = 0; i < n.rows; i += kLanes) store(n.values + i, load(n.values + i) + logarithm(load(n.logs + i)));
+  double loss = 0.0;
+  for (int i = 0; i < real; i++) loss += (double)n.values[i] * share_of(job, step, i);
+  totals[0] += (float)loss * (float)real;
+  totals[1] += (float)real;
+  for (int k = 0; k < plan.metrics; k++) {
+    double total = 0.0, count = real;
+    const bool weighted = plan.metric[k].weighted && job.weights;
+    if (weighted) count = 0.0;
+    for (int i = 0; i < real; i++) {
+      const int64_t at = step * plan.batch + i;
+      const float weight = weighted ? job.weights[job.index ? job.index[at] : at] : 1.0f;
+      total += (double)n.metrics[k * n.rows + i] * weight;
+      if (weighted) count += weight;
+    }
+    totals[2 + 2 * k] += (float)total;
+    totals[3 + 2 * k] += (float)count;
+  }
+}
+
+static void backward(Network& n, int r0, int r1) {
+  for (int l = n.layers - 1; l > 0; l--) {  // the first layer's inputs need no gradient
+    Layer &q = n.layer[l], &below = n.layer[l - 1];
+    const int activation = below.spec->activation;
+    Backward b{q.d, q.ldd, q.wt, q.columns, q.spec->outputs, q.a, q.factor, q.lda, activation == kLinear,
+               activation == kRelu ? 0.0f : below.spec->slope, below.d, below.ldd};
+    tiles(b, r0, r1, q.spec->inputs);
+  }
+}
+
+template <int KIND>
+static void learn(Network& n, const Job& job, int64_t step, int thread) {
+  const Plan& plan = *job.plan;
+  const float t = (float)(job.updates + step + 1), rate = job.rates[job.rate_count > 1 ? step : 0];
+  Update u{rate, plan.momentum, plan.rest_1, plan.rest_2, plan.adam_epsilon, 0.0f};
+  if (KIND == kAdam)
+    u.rate = rate * __builtin_sqrtf(1.0f - __builtin_powf(plan.beta_2, t)) / (1.0f - __builtin_powf(plan.beta_1, t));
+  for (int l = n.layers - 1; l >= 0; l--) {
+    Layer& q = n.layer[l];
+    const Part part(*q.spec, thread, job.threads);
+    u.decay = q.spec->decay_kernel * rate;
+    Learn<KIND> w{q.a, q.lda, q.d, q.ldd, plan.batch, q.p, q.m, q.v, q.rows, u, false};
+    tiles(w, part.begin, part.end, q.spec->outputs);
+    if (q.wt) transpose_rows(q, part.begin, part.end);
+    if (part.bias) {
+      u.decay = q.spec->decay_bias * rate;
+      Learn<KIND> b{q.a, q.lda, q.d, q.ldd, plan.batch, q.bias, q.bias_m, q.bias_v, 1, u, true};
+      tiles(b, 0, 1, q.spec->outputs);
+    }
+  }
+}
+
+static void learn(Network& n, const Job& job, int64_t step, int thread) {
+  switch (job.plan->optimizer) {
+    case kSgd: return learn<kSgd>(n, job, step, thread);
+    case kMomentum: return learn<kMomentum>(n, job, step, thread);
+    case kNesterov: return learn<kNesterov>(n, job, step, thread);
+    default: return learn<kAdam>(n, job, step, thread);
+  }
+}
+
+static void give_out(Network& n, const Job& job, int64_t step, int r0, int r1) {
+  const Head head{job.plan, n.outputs};
+  const int real = job.real ? job.real[step] : job.plan->batch;
+  float top;
+  for (int i = r0; i < r1 && i < real; i++) {
+    float* y = n.y + i * n.ldy;
+    if (fused_softmax(*job.plan)) head.softmax(y, y, top);
+    __builtin_memcpy(job.outputs + (step * job.plan->batch + i) * n.outputs, y, (size_t)n.outputs * sizeof(float));
+  }
+}
+
+// The part of one thread. All threads hold the same network; thread 0 sets it up and writes it back.
+static void run(const Job& job, int thread) {
+  const Plan& plan = *job.plan;
+  Network& n = *reinterpret_cast<Network*>(job.memory);
+  if (thread == 0) place(plan, n, job.memory + network_bytes());
+  job.wait(job.barrier);
+  move_state(n, job, thread, true);
+  job.wait(job.barrier);
+  const int r0 = (int)((int64_t)plan.batch * thread / job.threads);
+  const int r1 = (int)((int64_t)plan.batch * (thread + 1) / job.threads);
+  float totals[2 + 2 * kMaxMetrics];
+  const int count = 2 + 2 * plan.metrics;
+  if (plan.mode != kPredict) __builtin_memcpy(totals, job.totals, (size_t)count * sizeof(float));
+  for (int64_t step = 0; step < job.steps; step++) {
+    gather(n, job, step, r0, r1);
+    forward(n, job, step, r0, r1);
+    if (plan.mode == kPredict) {
+      give_out(n, job, step, r0, r1);
+      continue;
+    }
+    losses(n, job, step, r0, r1);
+    if (plan.mode == kTrain) backward(n, r0, r1);
+    job.wait(job.barrier);
+    if (thread == 0) add_up(n, job, step, totals);
+    if (plan.mode == kTrain) learn(n, job, step, thread);
+    job.wait(job.barrier);
+  }
+  if (plan.mode == kTrain) move_state(n, job, thread, false);
+  if (thread == 0 && plan.mode != kPredict) __builtin_memcpy(job.new_totals, totals, (size_t)count * sizeof(float));
+}

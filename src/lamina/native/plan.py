@@ -1,0 +1,234 @@
+"""What a native kernel is told: the network, its loss, its optimizer, its metrics. `plan.h` mirrors it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lamina._types import Array, Numpy
+from lamina.native import library
+
+ACTIVATIONS = (
+    "linear", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu", "selu", "elu", "softmax",
+)  # fmt: skip
+LOSSES = (
+    "sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy", "mean_squared_error",
+    "mean_absolute_error",
+)  # fmt: skip
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam")
+METRICS = (
+    "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy", "mean_squared_error",
+    "mean_absolute_error",
+)  # fmt: skip
+TRAIN, EVALUATE, PREDICT = range(3)
+MOST_METRICS = 8
+MOST_LAYERS = 512
+_WEIGHTS, _INDEX, _REAL, _LABELS, _ADDRESSES = 1, 2, 4, 8, 16
+
+
+class DensePlan(NamedTuple):
+    """A layer: `activation(inputs @ kernel + bias)`, with a dropout before it.
+
+    Attributes:
+        inputs: Its width.
+        units: Width of its outputs.
+        bias: Whether it has one.
+        activation: One of `ACTIVATIONS`; softmax only in the last layer.
+        slope: Of leaky_relu below 0; alpha of elu.
+        dropout: Rate of the dropout of its inputs; 0: none.
+        decay: Weight decay of kernel and bias, before the learning rate.
+    """
+
+    inputs: int
+    units: int
+    bias: bool
+    activation: str
+    slope: float = 0.0
+    dropout: float = 0.0
+    decay: tuple[float, float] = (0.0, 0.0)
+
+
+class MetricPlan(NamedTuple):
+    """A metric: one of `METRICS`, whether it sees the sample weights, and its threshold."""
+
+    kind: str
+    weighted: bool = False
+    threshold: float = 0.5
+
+
+class Plan(NamedTuple):
+    """A network and how it is trained.
+
+    Attributes:
+        layers: From the inputs to the outputs.
+        loss: One of `LOSSES`.
+        from_logits: Whether the outputs are logits.
+        mean: Whether the loss is a mean over the rows, else a sum.
+        smoothing: Label smoothing.
+        epsilon: How far probabilities are kept from 0 and 1.
+        optimizer: One of `OPTIMIZERS`.
+        momentum: Of gradient descent.
+        betas: Adam's decays of the first and the second moment.
+        adam_epsilon: Adam's epsilon.
+        metrics: What is measured beside the loss.
+    """
+
+    layers: tuple[DensePlan, ...]
+    loss: str = "mean_squared_error"
+    from_logits: bool = False
+    mean: bool = True
+    smoothing: float = 0.0
+    epsilon: float = 1e-7
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = 1e-7
+    metrics: tuple[MetricPlan, ...] = ()
+
+    @property
+    def slots(self) -> int:
+        """Arrays that the optimizer keeps for each parameter."""
+        return {"sgd": 0, "adam": 2}.get(self.optimizer, 1)
+
+    @property
+    def dropouts(self) -> int:
+        """Layers with a dropout before them."""
+        return sum(layer.dropout > 0 for layer in self.layers)
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are numbers of classes."""
+        return self.loss == "sparse_categorical_crossentropy"
+
+    def attributes(self, mode: int, batch: int) -> dict[str, Any]:
+        """Return the plan as the attributes of a call."""
+        shape = [mode, batch, LOSSES.index(self.loss), OPTIMIZERS.index(self.optimizer), self.from_logits, self.mean]
+        shape += [len(self.layers), len(self.metrics)]
+        numbers = [self.smoothing, self.epsilon, self.momentum, *self.betas, *(1 - b for b in self.betas)]
+        numbers += [self.adam_epsilon]
+        for layer in self.layers:
+            shape += [layer.inputs, layer.units, layer.bias, ACTIVATIONS.index(layer.activation)]
+            numbers += [layer.slope, layer.dropout, *layer.decay]
+        for metric in self.metrics:
+            shape += [METRICS.index(metric.kind), metric.weighted]
+            numbers += [metric.threshold]
+        return {"shape": np.array(shape, np.int64), "numbers": np.array(numbers, np.float32)}
+
+
+class Data(NamedTuple):
+    """What a call reads. Shapes: `rows` stands for all rows there are.
+
+    Attributes:
+        x: float32 `(rows, inputs)`, or any shape with as many elements.
+        y: int32 `(rows,)` for labels, else float32 `(rows, outputs)`; None for predictions.
+        weights: float32 `(rows,)`, or None.
+        index: int32 `(batches, batch)`, the rows of each batch, or None: row after row.
+        real: int32 `(batches,)`, how many rows of each batch count, or None: all.
+    """
+
+    x: Array
+    y: Array | None
+    weights: Array | None = None
+    index: Array | None = None  # type: ignore[assignment] # not tuple.index
+    real: Array | None = None
+
+
+class Pointers(NamedTuple):
+    """What a call reads, as addresses of arrays of the host: their sizes are not part of the program.
+
+    Whoever passes them keeps the arrays until the call has ended.
+
+    Attributes:
+        addresses: Of x, y, weights and index, each as its low and its high half, uint32 `(8,)`.
+        rows: Number of rows, int32.
+        weights: None if there are none.
+        real: As in `Data`.
+    """
+
+    addresses: Any
+    rows: Any
+    weights: Any
+    real: Any = None
+
+    @classmethod
+    def to(cls, x: Numpy, y: Numpy, weights: Numpy | None, index: Numpy) -> "Pointers":
+        """Return pointers to arrays of the types and shapes of `Data`, in C order."""
+        places = [0 if a is None else a.__array_interface__["data"][0] for a in (x, y, weights, index)]
+        halves = [half for place in places for half in (place & 0xFFFFFFFF, place >> 32)]
+        return cls(np.array(halves, np.uint32), np.int32(len(x)), None if weights is None else np.int32(1))
+
+
+def _call(
+    plan: Plan, mode: int, batch: int, data: Data | Pointers, head: Sequence[Any], rest: Sequence[Any], results: Any
+) -> Any:
+    """Call the kernels inside a traced function. `head` are count and threads, `rest` what follows the data."""
+    if not library.available():
+        raise RuntimeError(library.why_not())
+    given = (_WEIGHTS * (data.weights is not None)) | (_REAL * (data.real is not None)) | (_LABELS * plan.labels)
+    if isinstance(data, Pointers):
+        given |= _ADDRESSES
+        read = [data.addresses, data.rows, data.real]
+    else:
+        given |= _INDEX * (data.index is not None)
+        read = [data.x, data.y, data.weights, data.index, data.real]
+    arrays = [a for a in read if a is not None]
+    call: Any = jax.ffi.ffi_call(library.TARGET, results)
+    return call(*head, *arrays, *rest, **plan.attributes(mode, batch), given=np.int64(given))
+
+
+def _like(arrays: Sequence[Any]) -> list[Any]:
+    return [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
+
+
+def train(
+    plan: Plan,
+    batch: int,
+    data: Data | Pointers,
+    count: Any,
+    threads: Any,
+    updates: Any,
+    rates: Any,
+    keys: Sequence[Any],
+    totals: Sequence[Any],
+    state: Sequence[Any],
+) -> tuple[list[Any], list[Any]]:
+    """Return totals and state after `count` batches. To be called in a traced function on a CPU.
+
+    Args:
+        plan: The network.
+        batch: Rows in a batch.
+        data: The data.
+        count: Batches to run, int32.
+        threads: How many threads may work, int32.
+        updates: Updates made before, int32.
+        rates: The learning rate, float32 `()`, or one for each batch there is room for.
+        keys: A key, uint32 `(2,)`, for each dropout.
+        totals: `(total, count)` of the loss and of each metric, float32 `()` each.
+        state: For each layer kernel, its slots, bias, its slots.
+    """
+    rest = [updates, rates, *keys, *totals, *state]
+    found = _call(plan, TRAIN, batch, data, (count, threads), rest, _like([*totals, *state]))
+    return list(found[: len(totals)]), list(found[len(totals) :])
+
+
+def evaluate(
+    plan: Plan,
+    batch: int,
+    data: Data | Pointers,
+    count: Any,
+    threads: Any,
+    totals: Sequence[Any],
+    params: Sequence[Any],
+) -> list[Any]:
+    """Return the totals after `count` batches. Arguments as those of `train`; `params` are kernels and biases."""
+    return list(_call(plan, EVALUATE, batch, data, (count, threads), [*totals, *params], _like(totals)))
+
+
+def predict(plan: Plan, batch: int, x: Any, count: Any, threads: Any, params: Sequence[Any]) -> Any:
+    """Return the outputs, float32 `(rows, outputs)`, for `count` batches of rows. Arguments as those of `train`."""
+    rows = int(np.prod(x.shape)) // plan.layers[0].inputs
+    result = [jax.ShapeDtypeStruct((rows, plan.layers[-1].units), np.float32)]
+    return _call(
+        plan._replace(loss=LOSSES[-1], metrics=()), PREDICT, batch, Data(x, None), (count, threads), params, result
+    )[0]
