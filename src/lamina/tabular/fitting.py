@@ -1,0 +1,358 @@
+"""Training a recipe on arrays: folds, schedules, the epoch that is kept, the average of the networks."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lamina._types import Numpy
+from lamina.errors import invalid
+from lamina.tabular import network, scoring
+from lamina.tabular.encoded import Encoded
+from lamina.tabular.network import Params, Plan, Slots
+from lamina.tabular.recipes import OBJECTIVES, Recipe
+
+Progress = Callable[[int, int, int, float], None]
+FEWEST = 20  # rows of which some are held back
+
+
+class Target(NamedTuple):
+    """How the network's outputs become values: `mean + scale * output`, within the range that was seen."""
+
+    mean: Numpy
+    scale: Numpy
+    low: Numpy
+    high: Numpy
+
+
+class Fitted:
+    """Networks that were trained, and how their outputs become predictions.
+
+    Attributes:
+        plan: What decides the shapes.
+        members: Parameters of each network, at the epoch that was best.
+        curves: For each network the metric of its held back rows after each epoch; less is better.
+        epochs: For each network the epoch that was kept, counted from 1.
+        temperature: What outputs of classes are divided by.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        members: list[Params],
+        *,
+        target: Target | None = None,
+        temperature: float = 1.0,
+        curves: list[list[float]] | None = None,
+        epochs: list[int] | None = None,
+    ) -> None:
+        self.plan, self.members, self.target = plan, members, target
+        self.temperature, self.curves, self.epochs = temperature, curves or [], epochs or []
+
+    def predict(self, encoded: Encoded) -> Numpy:
+        """Probabilities, or values in the units of the target: the average over the networks.
+
+        Shapes: result: rows outputs
+        """
+        total = np.zeros((encoded.rows, self.plan.outputs))
+        for params in self.members:
+            found = network.outputs(self.plan, params, encoded).astype(np.float64)
+            if self.target is None:
+                total += scoring.softmax(found / self.temperature)
+            else:
+                values = found * self.target.scale + self.target.mean
+                total += np.clip(values, self.target.low, self.target.high)
+        return total / len(self.members)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Numpy]]:
+        """What `restore` needs: what goes into JSON, and arrays by name."""
+        config = {
+            "plan": self.plan._asdict() | {"recipe": asdict(self.plan.recipe)},
+            "members": len(self.members),
+            "temperature": self.temperature,
+            "curves": self.curves,
+            "epochs": self.epochs,
+        }
+        config["plan"]["sizes"] = list(self.plan.sizes)
+        arrays = {}
+        for i, params in enumerate(self.members):
+            for j, kernel in enumerate(params.kernels):
+                arrays[f"member{i}/kernel{j}"] = np.asarray(kernel)
+            arrays[f"member{i}/table"] = np.asarray(params.table)
+            arrays[f"member{i}/vector"] = np.asarray(params.vector)
+        if self.target is not None:
+            arrays |= {f"target/{name}": value for name, value in self.target._asdict().items()}
+        return config, arrays
+
+    @classmethod
+    def restore(cls, config: dict[str, Any], arrays: dict[str, Numpy]) -> "Fitted":
+        """What `state` came from.
+
+        Raises:
+            InvalidArgumentError: If an array is missing or has another shape.
+        """
+        described = dict(config["plan"])
+        plan = Plan(**described | {"recipe": Recipe(**described["recipe"]), "sizes": tuple(described["sizes"])})
+
+        def array(name: str, shape: tuple[int, ...]) -> Numpy:
+            if name not in arrays or tuple(arrays[name].shape) != shape:
+                received = tuple(arrays[name].shape) if name in arrays else "nothing"
+                raise invalid(f"The array `{name}` must have shape {shape}.", received=received)
+            return np.asarray(arrays[name])
+
+        widths, members = plan.widths, []
+        for i in range(config["members"]):
+            shapes = list(zip(widths[:-1], widths[1:], strict=True))
+            kernels = tuple(array(f"member{i}/kernel{j}", shape) for j, shape in enumerate(shapes))
+            table = array(f"member{i}/table", (sum(plan.sizes), plan.recipe.category_size))
+            length = sum(math.prod(shape) for shape, _, _ in plan.vectors().values())
+            members.append(Params(kernels, table, array(f"member{i}/vector", (length,))))
+        target = None
+        if plan.task == "regression":
+            target = Target(*(array(f"target/{name}", (plan.outputs,)) for name in Target._fields))
+        kept = {name: config[name] for name in ("temperature", "curves", "epochs")}
+        return cls(plan, members, target=target, **kept)
+
+
+class Rows(NamedTuple):
+    """Encoded rows, their targets as the network wants them, and their weights.
+
+    Shapes:
+        target: rows outputs, or rows 1 with numbers of classes
+        weight: rows
+    """
+
+    encoded: Encoded
+    target: Numpy
+    weight: Numpy
+
+    def take(self, rows: Numpy) -> "Rows":
+        return Rows(self.encoded.take(rows), self.target[rows], self.weight[rows])
+
+
+class Trained(NamedTuple):
+    """One network: its best parameters, the curve, the epoch kept (from 1), its outputs for the held back rows."""
+
+    params: Params
+    curve: list[float]
+    epoch: int
+    outputs: Numpy
+
+
+def schedule(recipe: Recipe, done: int, total: int, steps: int) -> Numpy:
+    """Rate, dropout, decay and Adam's corrections of each of the next steps, of a training of `total` steps.
+
+    The rate goes through cycles, each twice as long as the one before, from 0 to its peak and back; dropout and decay
+    are constant for half of the training and then fall to 0.
+
+    Shapes: result: steps 5
+    """
+    step = done + np.arange(steps)
+    t = np.minimum(step / total, 1.0)
+    rate = 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**recipe.cycles - 1) * t)))
+    late = 0.5 * (1 + np.cos(np.pi * (np.maximum(1.0, 2 * t) - 1)))
+    one, two = 1 / (1 - 0.9 ** (step + 1)), 1 / (1 - recipe.beta2 ** (step + 1))
+    columns = [recipe.learning_rate * rate, recipe.dropout * late, recipe.decay * late, one, two]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+class Member:
+    """The training of one network on some rows, held to others.
+
+    Args:
+        plan: Shapes and recipe.
+        train: Rows to train on.
+        held: Rows to choose the epoch by; may be none: then the last epoch is kept.
+        objective: What is measured on them.
+        seed: Of its own random numbers.
+    """
+
+    def __init__(self, plan: Plan, train: Rows, held: Rows, objective: str, seed: list[int]) -> None:
+        self.plan, self.train, self.held, self.objective = plan, train, held, objective
+        self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+        rows = train.encoded.rows
+        self.batch = plan.recipe.batch if rows >= plan.recipe.batch else 1 << (rows - 1).bit_length()
+        self.steps = max(1, rows // self.batch)
+        self.epochs = plan.recipe.epochs
+        self.done = 0
+        sample = train.encoded.take(self.random.permutation(rows)[: network.CHUNK])
+        params = network.initial(plan, sample, self.random)
+        zeros = Params(tuple(np.zeros_like(k) for k in params.kernels), *(np.zeros_like(a) for a in params[1:]))
+        self.slots = Slots(params, zeros, zeros)
+
+    def compile(self) -> None:
+        """Has the program made: a dispatch of no step."""
+        self._dispatch(np.zeros(0, np.int64))
+
+    def _dispatch(self, rows: Numpy) -> None:
+        """Trains on full batches of these rows, at most as many as a dispatch holds."""
+        count, batch = len(rows) // self.batch, self.batch
+        # Rows short of a batch are filled up with rows of weight 0: the sum is over the real ones.
+        encoded, target, weight = self.train.take(rows)
+        arrays = [*encoded[:3], target, weight / np.float32(min(batch, self.train.encoded.rows))]
+        filled = [network.padded(a, network.STEPS * batch).reshape(network.STEPS, batch, *a.shape[1:]) for a in arrays]
+        numbers = schedule(self.plan.recipe, self.done, self.steps * self.epochs, network.STEPS)
+        seeds = self.random.integers(0, 2**32, network.STEPS, np.uint32)
+        steps = count or int(len(rows) > 0)
+        self.slots = network.programs(self.plan).train(self.slots, tuple(filled), numbers, seeds, np.int32(steps))
+        self.done += steps
+
+    def epoch(self) -> None:
+        """One pass over the rows in a new order, without those that fill no batch."""
+        order = self.random.permutation(self.train.encoded.rows)
+        if len(order) >= self.batch:
+            order = order[: self.steps * self.batch]
+        for start in range(0, len(order), network.STEPS * self.batch):
+            self._dispatch(order[start : start + network.STEPS * self.batch])
+
+    def run(self, deadline: float | None, report: Callable[[int, int, float], None]) -> Trained:
+        """Trains to the end of the schedule, or of the cycle that was no better, or of the time."""
+        best, curve, start = (math.inf, self.slots.params, 0, np.zeros((0, self.plan.outputs))), [], time.monotonic()
+        epoch, before = 0, math.inf
+        while epoch < self.epochs:
+            self.epoch()
+            epoch += 1
+            if deadline is not None:
+                self._shorten(epoch, start, deadline)
+            found, metric = best[3], -float(epoch)
+            if self.held.encoded.rows:
+                found = network.outputs(self.plan, self.slots.params, self.held.encoded)
+                metric = scoring.metric(self.objective, found, self.held.target, self.held.weight)
+                curve.append(metric)
+            if metric <= best[0]:
+                best = (metric, self.slots.params, epoch, found)
+            report(epoch, self.epochs, metric)
+            if self.plan.recipe.patience and curve and self._cycle_ends(epoch):
+                if best[0] >= before:
+                    break
+                before = best[0]
+        params = Params(tuple(np.asarray(k) for k in best[1].kernels), *(np.asarray(a) for a in best[1][1:]))
+        return Trained(params, curve, best[2], best[3])
+
+    def _shorten(self, epoch: int, start: float, deadline: float) -> None:
+        """Makes the schedule as long as the time allows."""
+        now = time.monotonic()
+        most = epoch + int(max(0.0, deadline - now) / ((now - start) / epoch))
+        self.epochs = min(self.epochs, most)
+
+    def _cycle_ends(self, epoch: int) -> bool:
+        cycles = 2**self.plan.recipe.cycles - 1
+        ends = [math.ceil(self.epochs * (2**k - 1) / cycles) for k in range(2, self.plan.recipe.cycles)]
+        return epoch in ends
+
+
+def fit(
+    encoded: Encoded,
+    target: Numpy,
+    weight: Numpy | None = None,
+    *,
+    task: str,
+    outputs: int,
+    recipe: Recipe,
+    objective: str = "log_loss",
+    seed: int = 0,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+    folds: int | None = None,
+    members: int | None = None,
+) -> Fitted:
+    """Networks trained on these rows: the same bits for the same seed, whatever the number of cores.
+
+    Args:
+        encoded: The rows.
+        target: Values, `(rows,)` or `(rows, outputs)`, or numbers of classes, `(rows,)`.
+        weight: How much each row counts; None for all alike.
+        task: "classification" or "regression".
+        outputs: Classes, or values of a row.
+        recipe: All numbers.
+        objective: What the epoch is chosen by: "log_loss", "accuracy" or "auc". Regression has its squared error.
+        seed: Of all that is drawn.
+        time_limit: Seconds after which the training shall be at its end; schedules are shortened to it.
+        progress: Is called with the network, its epoch, its epochs and the metric after each epoch.
+        folds: Parts that the rows are dealt into, in the place of the recipe's.
+        members: Networks that are averaged, in the place of the recipe's.
+
+    Raises:
+        InvalidArgumentError: If a task or an objective has no such name, or there are no rows.
+    """
+    _check(encoded, task, objective)
+    recipe = replace(recipe, folds=folds or max(recipe.folds, members or 0), members=members or folds or recipe.members)
+    plan = Plan(encoded.numeric.shape[1], encoded.onehot.shape[1], encoded.sizes, outputs, task, recipe)
+    scaled, wanted = _target(plan, target)
+    weight = np.ones(encoded.rows, np.float32) if weight is None else np.asarray(weight, np.float32)
+    rows = Rows(encoded, wanted, weight / np.float32(weight.mean()))
+    dealt = deal(target, task, recipe.folds, np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0]))))
+    fold = [np.flatnonzero(dealt == i % recipe.folds) for i in range(recipe.members)]
+    rest = [np.flatnonzero(dealt != i % recipe.folds) for i in range(recipe.members)]
+    metric = "squared" if task == "regression" else objective
+
+    started = time.monotonic()
+    workers = max(1, min(recipe.members, _cores()))
+    rounds = math.ceil(recipe.members / workers)
+
+    def member(i: int) -> Member:
+        return Member(plan, rows.take(rest[i]), rows.take(fold[i]), metric, [seed, 1 + i])
+
+    def train(i: int, made: Member | None = None) -> Trained:
+        deadline = None if time_limit is None else started + time_limit * (i // workers + 1) / rounds
+        report = (lambda *a: progress(i, *a)) if progress else (lambda *a: None)
+        return (made or member(i)).run(deadline, report)
+
+    first = member(0)
+    first.compile()  # before there are threads, of which each would compile it
+    with ThreadPoolExecutor(workers, "lamina-tabular") as pool:
+        trained = list(pool.map(train, range(recipe.members), [first] + [None] * (recipe.members - 1)))
+    temperature = 1.0
+    if task == "classification" and recipe.tempered and objective != "accuracy":
+        held = [(t.outputs, wanted[f, 0], rows.weight[f]) for t, f in zip(trained, fold, strict=True) if len(t.outputs)]
+        if held:
+            temperature = scoring.temperature(*(np.concatenate(a) for a in zip(*held, strict=True)))
+    return Fitted(
+        plan,
+        [t.params for t in trained],
+        target=scaled,
+        temperature=temperature,
+        curves=[t.curve for t in trained],
+        epochs=[t.epoch for t in trained],
+    )
+
+
+def _check(encoded: Encoded, task: str, objective: str) -> None:
+    if task not in ("classification", "regression"):
+        raise invalid("`task` must be 'classification' or 'regression'.", received=f"task={task!r}")
+    if objective not in OBJECTIVES:
+        raise invalid(f"`objective` must be one of {', '.join(OBJECTIVES)}.", received=f"objective={objective!r}")
+    if not encoded.rows:
+        raise invalid("There are no rows to train on.", received="0 rows")
+
+
+def _target(plan: Plan, target: Numpy) -> tuple[Target | None, Numpy]:
+    if plan.task == "classification":
+        return None, np.asarray(target, np.float32).reshape(-1, 1)
+    values = np.asarray(target, np.float64).reshape(len(target), plan.outputs)
+    scale = values.std(0)
+    scaled = Target(values.mean(0), np.where(scale > 0, scale, 1.0), values.min(0), values.max(0))
+    return scaled, ((values - scaled.mean) / scaled.scale).astype(np.float32)
+
+
+def deal(target: Numpy, task: str, folds: int, random: np.random.Generator) -> Numpy:
+    """The fold of each row, each class dealt evenly; -1 for all where there are too few rows to hold any back."""
+    rows = len(target)
+    if rows < FEWEST or folds < 2:
+        return np.full(rows, -1)
+    order = random.permutation(rows)
+    if task == "classification":
+        order = order[np.argsort(np.asarray(target)[order], kind="stable")]
+    dealt = np.empty(rows, np.int64)
+    dealt[order] = np.arange(rows) % folds
+    return dealt
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
