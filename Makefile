@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A changed source of the native kernels is built anew by the install.
 KERNELS := $(wildcard src/lamina/native/*.cpp src/lamina/native/*.h src/lamina/native/*.inc) src/lamina/native/CMakeLists.txt
 
-.PHONY: help setup demo test sanitize check ci bench fuzz format clean conformance conformance-all pages
+.PHONY: help setup demo test sanitize check ci bench bench-tables fuzz format clean conformance conformance-all pages
 .DEFAULT_GOAL := help
 
 help:  ## list the verbs
@@ -63,6 +63,10 @@ bench: $(READY)  ## measure against the peers, print the table, write JSON
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.many
 	@$(BIN)/python -m benchmarks.depth
+
+bench-tables: $(READY)  ## tables against boosted trees (TABLES="--splits 1 --models default" for less)
+	@$(BIN)/python -m pip install -q --group tables
+	@$(BIN)/python -m benchmarks.tables $(TABLES)
 
 format: $(READY)  ## rewrite the sources in the house's form
 	@$(BIN)/ruff check --fix-only -q .

@@ -1,7 +1,7 @@
-"""One fit of one model on one split of a table, in a process of its own: `python -m benchmarks.table_peers MODEL FILE SPLIT`.
+"""One fit of one model on one split, in a process of its own: `python -m benchmarks.table_peers MODEL FILE SPLIT`.
 
-The peers run with their defaults, on what each takes by its own documentation: trees get categorical columns as such, the
-rest one-hot columns. What is timed is `fit`, with all that a first fit does: encoding, compilation, training.
+The peers run with their defaults, on what each takes by its own documentation: trees get categorical columns as such,
+the rest one-hot columns. What is timed is `fit`, with all that a first fit does: encoding, compilation, training.
 """
 
 import json
@@ -82,7 +82,9 @@ def catboost(split: Split) -> Pair:
 
     trees = CatBoostRegressor if split.regression else CatBoostClassifier
     model = trees(random_seed=split.seed, verbose=0, cat_features=split.categorical, allow_writing_files=False)
-    return model, lambda x: x.assign(**{c: x[c].astype(object).where(x[c].notna(), "?").astype(str) for c in split.categorical})
+    return model, lambda x: x.assign(
+        **{c: x[c].astype(object).where(x[c].notna(), "?").astype(str) for c in split.categorical}
+    )
 
 
 def pytabkit(name: str) -> Callable[[Split], Pair]:
@@ -126,7 +128,7 @@ MODELS: dict[str, Callable[[Split], Pair]] = {
 
 
 def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy over bins of confidence (Guo et al. 2017)."""
+    """Expected calibration error: the mean distance of confidence and accuracy, by confidence (Guo et al. 2017)."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [abs(confidence[which == b].sum() - right[which == b].sum()) for b in range(bins)]

@@ -23,7 +23,9 @@ from rich.table import Table
 from benchmarks.table_peers import MODELS
 
 ROOT = Path(__file__).parent.parent
-DATA = next((p for p in (ROOT / "../shared/data/tables", Path("/work/shared/data/tables")) if p.is_dir()), ROOT / "data")
+DATA = next(
+    (p for p in (ROOT / "../shared/data/tables", Path("/work/shared/data/tables")) if p.is_dir()), ROOT / "data"
+)
 RESULTS = ROOT / "benchmarks/results/tables.json"
 REFERENCE, TREES = "catboost", ("hgb", "xgboost", "lightgbm", "catboost")
 Results = dict[str, dict[str, float]]
@@ -114,7 +116,12 @@ def read() -> Results:
 @click.option("--tables", default="", help="Names, with commas. Default: all.")
 @click.option("--models", default="", help=f"Of {', '.join(MODELS)}. Default: all that are installed.")
 @click.option("--splits", default=3, show_default=True)
-@click.option("--data", default=DATA, type=click.Path(path_type=Path, exists=True, file_okay=False), help="Parquet files, the target last.")
+@click.option(
+    "--data",
+    default=DATA,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Parquet files, the target last.",
+)
 @click.option("--again", is_flag=True, help="Fit also what has been fitted.")
 @click.option("--page", is_flag=True, help="Write the table into docs/tables.md.")
 def main(tables: str, models: str, splits: int, data: Path, again: bool, page: bool) -> None:

@@ -22,13 +22,14 @@ def scaled_product(inputs: Array, kernel: Array, bias: Array | None) -> Array:
         kernel: features units
         bias: units
     """
-    product = jnp.matmul(inputs, kernel) * (kernel.shape[-2] ** -0.5)
+    product: Array = jnp.matmul(inputs, kernel) * (kernel.shape[-2] ** -0.5)
     return product if bias is None else product + bias
 
 
 def parametric(inputs: Array, slope: Array, activation: Callable[[Any], Any]) -> Array:
     """`inputs + slope * (activation(inputs) - inputs)`: linear where slope is 0, the activation where it is 1."""
-    return inputs + slope * (activation(inputs) - inputs)
+    result: Array = inputs + slope * (activation(inputs) - inputs)
+    return result
 
 
 def selu(inputs: Array) -> Array:

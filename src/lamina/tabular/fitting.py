@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from lamina._types import Numpy
@@ -18,6 +20,7 @@ from lamina.tabular.network import Params, Plan, Slots
 from lamina.tabular.recipes import OBJECTIVES, Recipe
 
 Progress = Callable[[int, int, int, float], None]
+SAMPLE = 20_000  # rows that bins are made from
 FEWEST = 20  # rows of which some are held back
 
 
@@ -71,20 +74,20 @@ class Fitted:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Numpy]]:
         """What `restore` needs: what goes into JSON, and arrays by name."""
-        config = {
-            "plan": self.plan._asdict() | {"recipe": asdict(self.plan.recipe)},
+        config: dict[str, Any] = {
+            "plan": self.plan._asdict() | {"recipe": asdict(self.plan.recipe), "sizes": list(self.plan.sizes)},
             "members": len(self.members),
             "temperature": self.temperature,
             "curves": self.curves,
             "epochs": self.epochs,
         }
-        config["plan"]["sizes"] = list(self.plan.sizes)
         arrays = {}
         for i, params in enumerate(self.members):
             for j, kernel in enumerate(params.kernels):
                 arrays[f"member{i}/kernel{j}"] = np.asarray(kernel)
             arrays[f"member{i}/table"] = np.asarray(params.table)
             arrays[f"member{i}/vector"] = np.asarray(params.vector)
+            arrays[f"member{i}/edges"] = np.asarray(params.edges)
         if self.target is not None:
             arrays |= {f"target/{name}": value for name, value in self.target._asdict().items()}
         return config, arrays
@@ -101,17 +104,18 @@ class Fitted:
 
         def array(name: str, shape: tuple[int, ...]) -> Numpy:
             if name not in arrays or tuple(arrays[name].shape) != shape:
-                received = tuple(arrays[name].shape) if name in arrays else "nothing"
+                received = str(tuple(arrays[name].shape)) if name in arrays else "nothing"
                 raise invalid(f"The array `{name}` must have shape {shape}.", received=received)
             return np.asarray(arrays[name])
 
         widths, members = plan.widths, []
         for i in range(config["members"]):
-            shapes = list(zip(widths[:-1], widths[1:], strict=True))
+            shapes = list(pairwise(widths))
             kernels = tuple(array(f"member{i}/kernel{j}", shape) for j, shape in enumerate(shapes))
             table = array(f"member{i}/table", (sum(plan.sizes), plan.recipe.category_size))
             length = sum(math.prod(shape) for shape, _, _ in plan.vectors().values())
-            members.append(Params(kernels, table, array(f"member{i}/vector", (length,))))
+            edges = array(f"member{i}/edges", (plan.numeric, plan.recipe.bins + 1))
+            members.append(Params(kernels, table, array(f"member{i}/vector", (length,)), edges))
         target = None
         if plan.task == "regression":
             target = Target(*(array(f"target/{name}", (plan.outputs,)) for name in Target._fields))
@@ -180,9 +184,8 @@ class Member:
         self.steps = max(1, rows // self.batch)
         self.epochs = plan.recipe.epochs
         self.done = 0
-        sample = train.encoded.take(self.random.permutation(rows)[: network.CHUNK])
-        params = network.initial(plan, sample, self.random)
-        zeros = Params(tuple(np.zeros_like(k) for k in params.kernels), *(np.zeros_like(a) for a in params[1:]))
+        params = network.initial(plan, train.encoded.take(self.random.permutation(rows)[:SAMPLE]), self.random)
+        zeros = jax.tree.map(np.zeros_like, params)
         self.slots = Slots(params, zeros, zeros)
 
     def compile(self) -> None:
@@ -231,8 +234,7 @@ class Member:
                 if best[0] >= before:
                     break
                 before = best[0]
-        params = Params(tuple(np.asarray(k) for k in best[1].kernels), *(np.asarray(a) for a in best[1][1:]))
-        return Trained(params, curve, best[2], best[3])
+        return Trained(jax.tree.map(np.asarray, best[1]), curve, best[2], best[3])
 
     def _shorten(self, epoch: int, start: float, deadline: float) -> None:
         """Makes the schedule as long as the time allows."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +35,7 @@ class Plan(NamedTuple):
     @property
     def widths(self) -> list[int]:
         r = self.recipe
-        number = 1 + r.wave_outputs if r.waves else 1
+        number = (1 + r.wave_outputs if r.waves else 1) + r.bins
         features = self.numeric * number + self.onehot + len(self.sizes) * r.category_size
         return [features, *[r.width] * r.depth, self.outputs]
 
@@ -63,12 +64,14 @@ class Params(NamedTuple):
     Shapes:
         kernels: features units, of each layer
         table: codes size, the embeddings of all categorical columns under each other
-        vector: all the rest
+        vector: all the rest that is learned
+        edges: columns (bins + 1), of the numbers' bins; fixed
     """
 
     kernels: tuple[Any, ...]
     table: Any
     vector: Any
+    edges: Any
 
 
 def parts(plan: Plan, vector: Any) -> dict[str, Any]:
@@ -81,7 +84,9 @@ def parts(plan: Plan, vector: Any) -> dict[str, Any]:
     return found
 
 
-def features(plan: Plan, small: dict[str, Any], table: Array, numeric: Array, onehot: Array, codes: Array) -> Array:
+def features(
+    plan: Plan, small: dict[str, Any], table: Array, edges: Array, numeric: Array, onehot: Array, codes: Array
+) -> Array:
     """The input of the first layer.
 
     Shapes:
@@ -95,18 +100,21 @@ def features(plan: Plan, small: dict[str, Any], table: Array, numeric: Array, on
         pieces.append(tabular.periodic(numeric, *args).reshape(rows, -1))
     else:
         pieces.append(numeric)
+    if plan.recipe.bins and plan.numeric:
+        pieces.append(tabular.piecewise_linear(numeric, edges).reshape(rows, -1))
     if plan.sizes:
         starts = np.concatenate([[0], np.cumsum(plan.sizes)[:-1]]).astype(np.int32)
         pieces.append(table[codes + starts].reshape(rows, -1))
-    return jnp.concatenate(pieces, 1) * small["scale"]
+    scaled: Array = jnp.concatenate(pieces, 1) * small["scale"]
+    return scaled
 
 
-def kept(seed: Array, shape: tuple[int, int], layer: int, rate: Array) -> Array:
-    """1 / (1 - rate) where a unit stays and 0 where it is left out; bits from a hash of its place (C. Wellons, lowbias32).
+def kept(seed: Array, shape: tuple[int, ...], layer: int, rate: Array) -> Array:
+    """1 / (1 - rate) where a unit stays and 0 where it is left out.
 
-    Threefry costs more here than the layer that it serves.
+    The bits are a hash of its place (C. Wellons, lowbias32): threefry costs more here than the layer that it serves.
     """
-    place = jax.lax.iota(jnp.uint32, shape[0] * shape[1]).reshape(shape)
+    place = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     bits = place * jnp.uint32(0x9E3779B1) ^ (seed + jnp.uint32(0x85EBCA6B * (layer + 1) & 0xFFFFFFFF))
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
@@ -168,12 +176,12 @@ def train_step(plan: Plan, slots: Slots, batch: tuple[Any, ...], numbers: Array,
     rate, dropout, decay, one, two = numbers
 
     def objective(kernels: Any, table: Array, small: dict[str, Array]) -> Array:
-        hidden = features(plan, small, table, numeric, onehot, codes)
+        hidden = features(plan, small, table, params.edges, numeric, onehot, codes)
         return loss(plan, forward(plan, kernels, small, hidden, (seed, dropout))[0], target, weight)
 
     params = slots.params
     kernels, table, small = jax.grad(objective, (0, 1, 2))(params.kernels, params.table, parts(plan, params.vector))
-    gradient = Params(kernels, table, jnp.concatenate([small[name].ravel() for name in plan.vectors()]))
+    gradient = jnp.concatenate([small[name].ravel() for name in plan.vectors()])
     factor, decays = _factors(plan)
     beta2 = plan.recipe.beta2
 
@@ -183,10 +191,13 @@ def train_step(plan: Plan, slots: Slots, batch: tuple[Any, ...], numbers: Array,
         lr = rate * factor
         return p * (1 - decay * lr * decays) - lr * (m * one) / (jnp.sqrt(v * two) + 1e-8), m, v
 
-    done = [update(*leaves, 1.0, 1.0) for leaves in zip(params.kernels, kernels, slots.first.kernels, slots.second.kernels)]
+    done = [
+        update(*leaves, 1.0, 1.0)
+        for leaves in zip(params.kernels, kernels, slots.first.kernels, slots.second.kernels, strict=True)
+    ]
     tables = update(params.table, table, slots.first.table, slots.second.table, 1.0, 1.0)
-    vectors = update(params.vector, gradient.vector, slots.first.vector, slots.second.vector, factor, decays)
-    new = [Params(tuple(d[k] for d in done), tables[k], vectors[k]) for k in range(3)]
+    vectors = update(params.vector, gradient, slots.first.vector, slots.second.vector, factor, decays)
+    new = [Params(tuple(d[k] for d in done), tables[k], vectors[k], params.edges) for k in range(3)]
     return Slots(*new)
 
 
@@ -199,7 +210,7 @@ def _factors(plan: Plan) -> tuple[Numpy, Numpy]:
 
 
 class Programs(NamedTuple):
-    """`train(slots, batches, numbers, seeds, count) -> slots` and `predict(params, numeric, onehot, codes) -> outputs, layers`."""
+    """`train(slots, batches, numbers, seeds, count)` and `predict(params, numeric, onehot, codes)`, see `forward`."""
 
     train: Any
     predict: Any
@@ -213,11 +224,14 @@ def programs(plan: Plan) -> Programs:
         def one(i: Array, slots: Slots) -> Slots:
             return train_step(plan, slots, tuple(a[i] for a in batches), numbers[i], seeds[i])
 
-        return jax.lax.fori_loop(0, count, one, slots)
+        done: Slots = jax.lax.fori_loop(0, count, one, slots)
+        return done
 
     def predict(params: Params, numeric: Array, onehot: Array, codes: Array) -> Any:
         small = parts(plan, params.vector)
-        return forward(plan, params.kernels, small, features(plan, small, params.table, numeric, onehot, codes))
+        return forward(
+            plan, params.kernels, small, features(plan, small, params.table, params.edges, numeric, onehot, codes)
+        )
 
     return Programs(
         jax.jit(train, compiler_options=ONE_CORE),
@@ -250,7 +264,7 @@ def initial(plan: Plan, sample: Encoded, random: np.random.Generator) -> Params:
     A layer's bias puts the bends of its activations among the rows: minus a random mixture of five rows' products.
     """
     r, widths = plan.recipe, plan.widths
-    small: dict[str, Numpy] = {}
+    small: dict[str, Any] = {}
     for name, (shape, _, _) in plan.vectors().items():
         small[name] = np.ones(shape) if name in ("scale",) or name.startswith("slope") else np.zeros(shape)
         if name.startswith("bias") and not r.data_init:
@@ -261,15 +275,17 @@ def initial(plan: Plan, sample: Encoded, random: np.random.Generator) -> Params:
         small["wave_kernel"] = random.uniform(-1, 1, small["wave_kernel"].shape) / math.sqrt(r.waves)
         small["wave_bias"] = random.uniform(-1, 1, small["wave_bias"].shape) / math.sqrt(r.waves)
     small[f"bias{r.depth}"] = np.zeros(plan.outputs)
-    kernels = [random.standard_normal((a, b)).astype(np.float32) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    kernels = [random.standard_normal((a, b)).astype(np.float32) for a, b in pairwise(widths)]
     kernels[-1] = np.zeros_like(kernels[-1])
     table = random.standard_normal((sum(plan.sizes), r.category_size)).astype(np.float32)
 
+    edges = bin_edges(sample.numeric, r.bins)
+
     def params() -> Params:
         vector = np.concatenate([small[name].ravel() for name in plan.vectors()]).astype(np.float32)
-        return Params(tuple(kernels), table, vector)
+        return Params(tuple(kernels), table, vector, edges)
 
-    if not r.data_init or not sample.rows:
+    if not r.data_init:
         return params()
     sample = sample.take(slice(0, CHUNK))
     run, inputs = programs(plan).predict, [padded(a, CHUNK) for a in sample[:3]]
@@ -281,3 +297,24 @@ def initial(plan: Plan, sample: Encoded, random: np.random.Generator) -> Params:
         rows = random.integers(0, sample.rows, (5, widths[i + 1]))
         small[f"bias{i}"] = -(shares * np.take_along_axis(before * scale, rows, 0)).sum(0)
     return params()
+
+
+def bin_edges(numeric: Numpy, bins: int) -> Numpy:
+    """Where the bins of each column begin and end: as many rows in each, a value of many rows counting as one bin's.
+
+    Columns of fewer values have bins of no width at their end, which say nothing.
+
+    Shapes: result: columns (bins + 1)
+    """
+    edges = np.zeros((numeric.shape[1], bins + 1), np.float32)
+    for column, values in zip(edges, numeric.T, strict=True):
+        if not bins:
+            break
+        distinct, counts = np.unique(values, return_counts=True)
+        if len(distinct) > bins + 1:
+            mass = np.cumsum(np.minimum(counts, len(values) / bins))
+            places = np.searchsorted(mass, np.linspace(0, mass[-1], bins + 1)[1:-1])
+            distinct = np.unique(np.concatenate([distinct[:1], distinct[places], distinct[-1:]]))
+        column[: len(distinct)] = distinct
+        column[len(distinct) :] = distinct[-1]
+    return edges

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from lamina.errors import invalid
+
 OBJECTIVES = ("log_loss", "accuracy", "auc")
 
 
@@ -27,17 +29,18 @@ class Recipe:
         waves: Waves of each number, or 0 for numbers alone.
         wave_outputs: What is learned from the waves of a number, beside itself.
         sigma: Scale of the frequencies at the start.
+        bins: Bins of each number, in which it is given beside itself; 0 for none.
         category_size: Length of the embedding of a category.
         patience: Whether a network stops after a cycle that ended no better than the one before.
         tempered: Whether probabilities are sharpened or softened by the rows held back.
         data_init: Whether the layers are scaled to the data before the first step.
     """
 
-    epochs: int = 32
+    epochs: int = 30
     batch: int = 256
     width: int = 256
     depth: int = 3
-    members: int = 1
+    members: int = 5
     folds: int = 5
     learning_rate: float = 0.04
     cycles: int = 4
@@ -50,22 +53,41 @@ class Recipe:
     waves: int = 16
     wave_outputs: int = 3
     sigma: float = 0.1
+    bins: int = 16
     category_size: int = 8
     patience: bool = True
     tempered: bool = True
     data_init: bool = True
 
 
-_DEFAULT = Recipe()
-_REGRESSION = {"learning_rate": 0.2, "activation": "mish"}
-_PLAIN = {"waves": 0, "parametric": False, "dropout": 0.0, "decay": 0.0, "data_init": False}
-_RECIPES = {
-    ("default", "classification"): _DEFAULT,
-    ("default", "regression"): replace(_DEFAULT, **_REGRESSION),  # type: ignore[arg-type]
+_PRESETS = {
+    "default": Recipe(),
+    "fast": Recipe(members=1),
+    "best": Recipe(epochs=60, members=10),
 }
 
 
+def _of(recipe: Recipe) -> dict[tuple[str, str], Recipe]:
+    found = {("classification", objective): recipe for objective in OBJECTIVES}
+    found["classification", "accuracy"] = replace(recipe, smoothing=0.1)
+    regression = replace(recipe, learning_rate=0.2, activation="mish")
+    return found | {("regression", objective): regression for objective in OBJECTIVES}
+
+
+PRESETS = {name: _of(recipe) for name, recipe in _PRESETS.items()}
+
+
 def recipe(preset: str, task: str, objective: str = "log_loss") -> Recipe:
-    """The recipe of a preset for a task and what it is to be best at."""
-    found = _RECIPES[preset, task]
-    return replace(found, smoothing=0.1) if objective == "accuracy" and task == "classification" else found
+    """The recipe of a preset for a task and what it is to be best at.
+
+    Raises:
+        InvalidArgumentError: If a name is none of these.
+    """
+    if preset not in PRESETS:
+        raise invalid(f"`preset` must be one of {', '.join(PRESETS)}.", received=f"preset={preset!r}")
+    if (task, objective) not in PRESETS[preset]:
+        raise invalid(
+            f"`task` must be classification or regression, `objective` one of {', '.join(OBJECTIVES)}.",
+            received=f"task={task!r}, objective={objective!r}",
+        )
+    return PRESETS[preset][task, objective]

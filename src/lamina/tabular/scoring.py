@@ -7,8 +7,9 @@ from lamina._types import Numpy
 
 def log_softmax(outputs: Numpy) -> Numpy:
     """Logarithms of the probabilities. Shapes: rows classes."""
-    shifted = outputs - outputs.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    shifted: Numpy = outputs - outputs.max(1, keepdims=True)
+    chances: Numpy = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return chances
 
 
 def softmax(outputs: Numpy) -> Numpy:
