@@ -195,7 +195,6 @@ def test_what_was_written_to_a_file_of_the_users_is_read_from_it():
     ("call", "text"),
     [
         (lambda m: m.save("m.png"), "Invalid filepath extension for saving"),
-        (lambda m: m.save("m.h5"), "Keras 2 is read but not written"),
         (lambda m: m.save("m"), "'m.keras'"),
         (lambda m: m.save("m.keras", zipped=False), "should not end in"),
         (lambda m: m.save("m.keras", save_format="h5"), "`save_format` argument is deprecated"),

@@ -58,12 +58,18 @@ def single(
 
 def pair(name: str, function: Function, returns: str, *, floats: bool = False) -> Function:
     """Return the operation `name(x1, x2)`. Python numbers take the type of the array."""
-    convert: Function = as_floats if floats else plain
 
     def compute(x1: Any, x2: Any) -> Any:
-        return function(convert(x1), convert(x2))
+        return function(*together(x1, x2)) if floats else function(plain(x1), plain(x2))
 
     return operation(NUMPY)(named(compute, name, returns))
+
+
+def together(*values: Any) -> list[Any]:
+    """Return arrays of the one float type that holds them all: an integer follows the floats that are there."""
+    arrays = [jnp.asarray(value) for value in values]
+    kind = jnp.result_type(*arrays)
+    return [x.astype(kind if jnp.issubdtype(kind, jnp.inexact) else config.floatx()) for x in arrays]
 
 
 def bits(name: str, function: Function, returns: str) -> Function:

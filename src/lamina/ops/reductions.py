@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.ops.basics import as_floats, finfo
-from lamina.ops.define import MATH, NUMPY, Axis, axes, reduction, type_name
+from lamina.ops.define import MATH, NUMPY, Axis, axes, reduction, together, type_name
 from lamina.ops.dispatch import operation
 
 all = reduction("all", jnp.all, "whether every element is true")
@@ -90,12 +90,10 @@ def _ordered(x: jax.Array) -> jax.Array:
 @operation(NUMPY)
 def average(x: Any, axis: Axis = None, weights: Any = None) -> Any:
     """Return the weighted mean along axes."""
-    x = as_floats(x)
     if weights is None:
-        return jnp.average(x, axes(axis))
-    weights = as_floats(weights)
-    wide = jnp.promote_types(x.dtype, weights.dtype)
-    return jnp.average(x.astype(wide), axes(axis), weights.astype(wide))
+        return jnp.average(as_floats(x), axes(axis))
+    x, weights = together(x, weights)
+    return jnp.average(x, axes(axis), weights)
 
 
 @operation(NUMPY)

@@ -1,4 +1,4 @@
-"""The `.h5` files of Keras 2, and of Keras 3 where it still writes them: read, never written."""
+"""Reading the `.h5` files of Keras 2, and of Keras 3 where it still writes them."""
 
 import warnings
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from lamina.saving.weights import unchanged_on_failure
 from lamina.variables import Variable
 
 _SHOWN = 12
-_CONTAINER = "model_weights"
+CONTAINER = "model_weights"
 
 
 def load_model(path: str, custom_objects: dict[str, Any] | None, compile: bool) -> Any:
@@ -39,7 +39,7 @@ def load_model(path: str, custom_objects: dict[str, Any] | None, compile: bool) 
         config = modern(archive.parsed(text.encode(), file.source))
         fill = Fill(file.source, file.size())
         model = model_from(config, custom_objects, fill)
-        if not model.built:
+        if not model.built and _saved(file):
             raise FileFormatError(
                 message(
                     f"The file does not say how to build model `{model.name}` of a class of yours.",
@@ -47,7 +47,8 @@ def load_model(path: str, custom_objects: dict[str, Any] | None, compile: bool) 
                     fix="make the model, call it on some data, and read the weights with `model.load_weights`.",
                 )
             )
-        _fill(model, file, skip_mismatch=False, by_name=False)
+        if model.built:
+            _fill(model, file, skip_mismatch=False, by_name=False)
         training = file.text("", "training_config")
         if compile and training is None:
             warnings.warn(
@@ -119,7 +120,7 @@ def _compile(model: Any, file: Named, config: Config) -> None:
 
 def _fill(model: Any, file: Named, skip_mismatch: bool, by_name: bool) -> None:
     """Compare layers and groups, read everything, then assign."""
-    root = "" if file.has_attribute("", "layer_names") or not file.has(_CONTAINER) else _CONTAINER
+    root = "" if file.has_attribute("", "layer_names") or not file.has(CONTAINER) else CONTAINER
     pairs, problems = _pairs(model, file, root, by_name)
     ready: list[tuple[Variable, Numpy]] = []
     for label, variables, entries in pairs:
@@ -150,6 +151,12 @@ def _fill(model: Any, file: Named, skip_mismatch: bool, by_name: bool) -> None:
 Pair = tuple[str, list[Variable], list[hdf5.Entry]]
 
 
+def _saved(file: Named) -> bool:
+    """Return whether a whole model's file holds any weights."""
+    groups = [*file.names(CONTAINER, "layer_names"), "top_level_model_weights"]
+    return any(file.names(f"{CONTAINER}/{name}", "weight_names") for name in groups)
+
+
 def _pairs(model: Any, file: Named, root: str, by_name: bool) -> tuple[list[Pair], list[str]]:
     """Return which variables get which arrays, and what has no partner."""
     saved = {name: file.entries(f"{root}/{name}".strip("/")) for name in file.names(root, "layer_names")}
@@ -158,7 +165,7 @@ def _pairs(model: Any, file: Named, root: str, by_name: bool) -> tuple[list[Pair
     if by_name:
         for layer in model.layers:
             if layer.name in saved:
-                pairs.append((f"layer `{layer.name}`", _in_old_order(layer), saved[layer.name]))
+                pairs.append((f"layer `{layer.name}`", in_old_order(layer), saved[layer.name]))
     else:
         layers = [layer for layer in model.layers if layer.weights]
         filled = [(name, entries) for name, entries in saved.items() if entries]
@@ -168,7 +175,7 @@ def _pairs(model: Any, file: Named, root: str, by_name: bool) -> tuple[list[Pair
                 f"{len(filled)} saved layers ({_listed(name for name, _ in filled)})."
             )
         for k, (layer, (name, entries)) in enumerate(zip(layers, filled, strict=False)):
-            pairs.append((f"layer #{k} `{layer.name}` (in the file `{name}`)", _in_old_order(layer), entries))
+            pairs.append((f"layer #{k} `{layer.name}` (in the file `{name}`)", in_old_order(layer), entries))
     top = f"{root}/top_level_model_weights".strip("/")
     own = model._own_variables()
     if file.has(top) and (own or file.entries(top)):
@@ -176,7 +183,7 @@ def _pairs(model: Any, file: Named, root: str, by_name: bool) -> tuple[list[Pair
     return pairs, problems
 
 
-def _in_old_order(layer: Any) -> list[Variable]:
+def in_old_order(layer: Any) -> list[Variable]:
     """Return a layer's weights as Keras 2 listed them: all that are trained first."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 

@@ -106,15 +106,18 @@ def save_model(
     """Write a model to a file of any kind that can be written: its ending, or `format`, says which.
 
     A `.keras` file holds all: the config, the weights, the compile arguments and the state of the optimizer. The file
-    is written in one step: if anything fails, a file that was there is unchanged.
+    is written in one step: if anything fails, a file that was there is unchanged. An `.h5` file holds the same in the
+    form of Keras 2, for programs that read no other.
 
     Args:
         model: The model.
-        filepath: A path, e.g. `net.keras` or `net.safetensors`; a folder if `zipped=False`; or an open `.keras` file.
+        filepath: A path, e.g. `net.keras`, `net.h5` or `net.safetensors`; a folder if `zipped=False`; or an open
+            `.keras` file.
         overwrite: Whether to replace a file without asking. False asks at a terminal, and raises elsewhere.
         zipped: False writes a folder with the three parts of a `.keras` file instead of one file.
         format: The kind of file, where the ending does not say it (`lamina convert --help` lists them).
-        **options: What the writer of that kind takes.
+        **options: What the writer of that kind takes; for `.h5`, `include_optimizer=False` leaves out how the model was
+            compiled and the optimizer's state.
 
     Raises:
         InvalidArgumentError: If the path has another ending, an argument is unknown, or the format cannot hold the
@@ -127,6 +130,9 @@ def save_model(
         save_keras(model, filepath, overwrite, zipped)
         return
     path = as_path(filepath)
+    if format is None and path.endswith(LEGACY) and not path.endswith(".weights.h5"):
+        _save_old(model, path, overwrite, options)
+        return
     form = None if format is None and path.endswith(".keras") else format_for(path, format)
     if form is None:
         _refuse_old_arguments(options)
@@ -134,6 +140,20 @@ def save_model(
     elif atomic.confirmed(path, overwrite):
         for note in form.write(net_of(model), path, **options):
             errors.warn(note)
+
+
+def _save_old(model: Any, path: str, overwrite: bool, options: dict[str, Any]) -> None:
+    from lamina.saving import legacy_write
+
+    include_optimizer = options.pop("include_optimizer", True)
+    if options.get("save_format") == "h5":
+        del options["save_format"]  # what the ending says, too
+    _refuse_old_arguments(options)
+    errors.warn(
+        "You are saving your model as an HDF5 file. This file format is considered legacy: `.keras` holds the same and "
+        "guards it with checksums."
+    )
+    legacy_write.save_model(model, path, overwrite, bool(include_optimizer))
 
 
 def export(model: Any, filepath: Any, format: str | None = None, **options: Any) -> tuple[str, ...]:

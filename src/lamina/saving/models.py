@@ -13,7 +13,7 @@ from lamina import registry, serialization, variables
 from lamina._types import Array, Config
 from lamina.errors import FileFormatError, LaminaError, invalid, message
 from lamina.files import atomic, zips
-from lamina.files.paths import LEGACY, MissingFileError, as_path, not_what_it_says, signature, source_of
+from lamina.files.paths import MissingFileError, as_path, not_what_it_says, signature, source_of
 from lamina.initializers import RandomInitializer
 from lamina.layers.parts import Parts
 from lamina.saving import archive, assets, hdf5, weights
@@ -47,9 +47,8 @@ def _check_ending(path: str, zipped: bool | None) -> None:
                 received=f"filepath={path}",
             )
     elif not path.endswith(".keras"):
-        old = " The HDF5 format of Keras 2 is read but not written." if path.endswith(LEGACY) else ""
         raise invalid(
-            f"Invalid filepath extension for saving.{old}",
+            "Invalid filepath extension for saving.",
             received=f"filepath={path}",
             fix=f"name it {os.path.splitext(path)[0] + '.keras'!r}; for the weights alone use `save_weights`.",
         )

@@ -24,6 +24,7 @@ _FUNCTIONS = {name.lower(): function for (_, name), function in OPERATIONS.items
 def _class(name: str, function: Callable[..., Any]) -> type:
     own = _OF_THE_CONSTRUCTOR.get(name, ())
     parameters = list(inspect.signature(function).parameters)
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
 
     class Operation:
         """An operation with the arguments that its constructor was given."""
@@ -37,6 +38,8 @@ def _class(name: str, function: Callable[..., Any]) -> type:
                 given = dict(zip(own, self.args, strict=False)) | self.kwargs
                 rest = [p for p in parameters if p not in own]
                 return function(**given, **dict(zip(rest, tensors, strict=False)), **named)
+            if variadic:
+                return function(*self.args, *tensors, **self.kwargs, **named)
             free = [p for p in parameters[len(tensors) :] if p not in named]
             return function(*tensors, **named, **dict(zip(free, self.args, strict=False)), **self.kwargs)
 
