@@ -15,6 +15,9 @@ from lamina._version import __version__
 COMMANDS = {
     "demo": "Train a network on handwritten digits and draw what it learned.",
     "quantization": "Show what weights in 8 or 4 bits save and cost on the demo's network.",
+    "train": "Train a model on a CSV or Parquet file and write a report on how good it is.",
+    "predict": "Predict each row of a CSV or Parquet file with a trained model.",
+    "explain": "Show what a trained model does with each column, how good it is, what it looks at.",
     "info": "Show what a file holds; without one: versions, devices and the speed of this machine.",
     "convert": "Write the model of one file to a file of another kind.",
     "diff": "Show how the layers, shapes and values of two files differ.",

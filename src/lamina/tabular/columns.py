@@ -172,8 +172,8 @@ class Encoder:
     def restore(cls, values: Config, arrays: dict[str, Numpy]) -> Self:
         """The encoder whose `state` this is."""
         plans = [
-            Plan(**{key: tuple(value) if isinstance(value, list) else value for key, value in plan.items()})
-            for plan in values["plans"]
+            Plan(p["name"], p["kind"], p["use"], tuple(p["levels"]), tuple(p["parts"]), p["gaps"])
+            for p in values["plans"]
         ]
         encoder = cls(plans, values["named"], values["notes"])
         encoder.numeric, encoder.onehot = arrays["numeric"], arrays["onehot"]

@@ -1,16 +1,14 @@
 """Estimators of scikit-learn for tables. They need scikit-learn; what they fit, a `Predictor`, does not."""
 
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from lamina._types import Numpy
-from lamina.errors import did_you_mean, invalid, message, positive_integer, warn
-from lamina.tabular import fitting, frames, recipes, targets
-from lamina.tabular.columns import Encoder
+from lamina.errors import invalid, message, warn
+from lamina.tabular import frames, targets
+from lamina.tabular.learning import Wish, learn
 from lamina.tabular.predictor import Predictor, Task
-from lamina.tabular.progress import Bars
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -28,8 +26,6 @@ except ImportError as error:
 
 __all__ = ["DenseClassifier", "DenseRegressor"]
 
-PRESETS = ("default", "fast", "best")
-
 
 class _Dense(BaseEstimator):  # type: ignore[misc]
     """What both estimators share."""
@@ -46,69 +42,28 @@ class _Dense(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _fit(self, table: frames.Table, target: Numpy, weight: Numpy | None, classes: Numpy | None) -> Self:
-        """Learn the columns, then train the networks."""
-        objective = getattr(self, "objective", "log_loss")
-        recipe = self._recipe(objective, table.rows)
-        encoder = Encoder.fit(table, weight)
-        for note in encoder.warnings:
-            warn(note)
-        examples = targets.ordered(encoder.transform(table), target, weight)
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31 - 1)
-        with Bars(self.verbose) as bars:
-            fitted = fitting.fit(
-                *examples,
-                task=self._task,
-                outputs=1 if classes is None else len(classes),
-                recipe=recipe,
-                objective=objective,
-                seed=int(seed),
-                time_limit=self.time_limit,
-                progress=bars.told if self.verbose else None,
-                folds=self.n_folds,
-                members=self.n_ensemble,
-            )
-        settings = {"preset": self.preset, "objective": objective, "seed": int(seed), "rows": table.rows}
-        self.predictor_ = Predictor(self._task, encoder, fitted, classes, settings)
+        wish = Wish(
+            preset=self.preset,
+            objective=getattr(self, "objective", "log_loss"),
+            n_ensemble=self.n_ensemble,
+            n_folds=self.n_folds,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            time_limit=self.time_limit,
+            seed=int(seed),
+            verbose=self.verbose,
+        )
+        self.predictor_ = learn(table, target, weight, classes, wish)
         self.n_features_in_ = len(table.columns)
         if table.named:
             self.feature_names_in_ = np.array(table.names, object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         return self
-
-    def _recipe(self, objective: str, rows: int) -> recipes.Recipe:
-        """The preset's recipe with what the caller wants otherwise."""
-        if self.preset not in PRESETS:
-            raise invalid(
-                f"`preset` must be one of {', '.join(map(repr, PRESETS))}.", received=f"preset={self.preset!r}",
-                fix=did_you_mean(str(self.preset), PRESETS),
-            )  # fmt: skip
-        if objective not in recipes.OBJECTIVES:
-            raise invalid(
-                f"`objective` must be one of {', '.join(map(repr, recipes.OBJECTIVES))}.",
-                received=f"objective={objective!r}",
-                fix=did_you_mean(str(objective), recipes.OBJECTIVES),
-            )
-        for name, least in (("n_ensemble", 1), ("n_folds", 2)):
-            value = getattr(self, name)
-            if value is not None and positive_integer(value, name) < least:
-                raise invalid(f"`{name}` must be at least {least}.", received=f"{name}={value}")
-        if self.n_folds is not None and self.n_folds > rows:
-            raise invalid("`n_folds` must not exceed the rows.", received=f"n_folds={self.n_folds} for {rows} rows")
-        for name in ("time_limit", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float | np.number) and 0 < value < float("inf")):
-                raise invalid(f"`{name}` must be a positive number or None.", received=f"{name}={value!r}")
-        wanted: dict[str, Any] = {}
-        if self.epochs is not None:
-            wanted["epochs"] = positive_integer(self.epochs, "epochs")
-        if self.batch_size is not None:
-            wanted["batch"] = positive_integer(self.batch_size, "batch_size")
-        if self.learning_rate is not None:
-            wanted["learning_rate"] = float(self.learning_rate)
-        return replace(recipes.recipe(self.preset, self._task, objective), **wanted)
 
     def _target(self, y: Any, rows: int) -> Numpy:
         if y is None:

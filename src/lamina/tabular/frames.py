@@ -124,7 +124,11 @@ def _of_any(name: str, values: Any) -> Column:
 
 def _of_array(x: Any) -> Table:
     if isinstance(x, np.ma.MaskedArray):
-        x = x.astype(object).filled(None) if x.dtype.kind not in "fiub" else x.astype(np.float64).filled(np.nan)
+        x = (
+            np.ma.filled(x.astype(object), None)
+            if x.dtype.kind not in "fiub"
+            else np.ma.filled(x.astype(float), np.nan)
+        )
     if isinstance(x, list | tuple):
         x = _of_rows(x)
     array = np.asarray(x)

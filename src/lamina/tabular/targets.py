@@ -19,7 +19,7 @@ def array(y: Any) -> Numpy:
     elif hasattr(y, "to_numpy"):
         y = y.to_numpy()
     if np.ma.isMaskedArray(y):
-        y = y.astype(np.float64).filled(np.nan)
+        y = np.ma.filled(y.astype(np.float64), np.nan)
     return np.asarray(y)
 
 
