@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "data")
 IMPORT = "import lamina.keras as keras"
+SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py") if IMPORT in path.read_text(encoding="utf-8"))
 # All scripts of one side in one process: what each prints, by name.
 RUN = """
 import contextlib, io, json, sys
