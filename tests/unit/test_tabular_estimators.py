@@ -22,7 +22,7 @@ from lamina.tabular import DenseClassifier, DenseRegressor, Predictor, load, sav
 QUICK = {"epochs": 4, "n_ensemble": 1, "random_state": 0}
 
 
-@parametrize_with_checks([DenseClassifier(epochs=4), DenseRegressor(epochs=4)])
+@parametrize_with_checks([DenseClassifier(epochs=12, n_ensemble=1), DenseRegressor(epochs=12, n_ensemble=1)])
 def test_scikit_learn_finds_nothing_wrong(estimator, check):
     check(estimator)
 
