@@ -61,7 +61,7 @@ class KerasTensor(Symbolic):
     Args:
         shape: Shape with the batch axis.
         dtype: Type of the elements. Default 'float32'.
-        sparse: Kept for Keras scripts.
+        sparse: Whether it stands for a sparse array.
         ragged: Kept for Keras scripts.
         record_history: Whether an operation on it is recorded.
         name: Name of the stand-in.
@@ -247,7 +247,12 @@ class FunctionOperation:
         """Return stand-ins for the result."""
         with isolated():
             specs = shapes.output_specs(self.function, args, kwargs, owner=self.name)
-        return jax.tree.map(lambda spec: KerasTensor(spec.shape, dtype=spec.dtype), specs)
+        stays = any(x.sparse for x in jax.tree.leaves(args) if isinstance(x, KerasTensor))
+        if stays:
+            from lamina.ops import sparse
+
+            stays = sparse.stays_sparse(self.keras_place[1], args)
+        return jax.tree.map(lambda spec: KerasTensor(spec.shape, dtype=spec.dtype, sparse=stays), specs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_inbound_nodes": [], "_outbound_nodes": []}

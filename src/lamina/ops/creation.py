@@ -123,12 +123,12 @@ def meshgrid(*x: Any, indexing: str = "xy") -> list[Array]:
     """Return the coordinates of the points of a grid, an array for each vector.
 
     Args:
-        *x: The coordinates along each axis.
+        *x: The coordinates along each axis; all elements of an array in a row.
         indexing: 'xy': the first vector runs along the second axis; 'ij': along the first.
     """
     if indexing not in ("xy", "ij"):
         raise invalid("Valid values for `indexing` are 'xy' and 'ij'.", received=f"indexing={indexing!r}")
-    return list(jnp.meshgrid(*[jnp.asarray(one) for one in x], indexing=indexing))
+    return list(jnp.meshgrid(*[jnp.ravel(jnp.asarray(one)) for one in x], indexing=indexing))
 
 
 def _window(name: str, function: Function) -> Function:
@@ -192,7 +192,7 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, rag
     Args:
         x: Anything that becomes an array: numbers, lists, NumPy arrays, variables.
         dtype: Type of the array. Default: that of the value; float64 becomes float32.
-        sparse: Kept for Keras scripts.
+        sparse: False makes a sparse array dense; otherwise it stays as it is.
         ragged: Kept for Keras scripts; True is refused, as by Keras on JAX.
     """
     if ragged:
@@ -206,7 +206,7 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, rag
 
 def convert_to_numpy(x: Any) -> Numpy:
     """Return a value as a NumPy array of its own."""
-    return np.array(x)
+    return np.array(x.todense() if hasattr(x, "todense") else x)
 
 
 @operation(NUMPY)
@@ -219,8 +219,8 @@ def view(x: Any, dtype: Any = None) -> Array:
 
 
 def is_tensor(x: Any) -> bool:
-    """Return whether a value is a JAX array."""
-    return isinstance(x, jax.Array)
+    """Return whether a value is a JAX array, dense or sparse."""
+    return isinstance(x, jax.Array) or type(x).__name__ == "BCOO"
 
 
 def shape(x: Any) -> tuple[int | None, ...]:

@@ -33,6 +33,13 @@ def first_symbolic(values: Any) -> Symbolic | None:
     return None
 
 
+def _any_sparse(values: Any) -> bool:
+    """Return whether one of JAX's sparse arrays is among values or in a list of them; by name, to import nothing."""
+    return any(
+        type(value).__name__ == "BCOO" or (type(value) in (list, tuple) and _any_sparse(value)) for value in values
+    )
+
+
 def operation(module: str, class_name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator for a pure array function that may also be applied to stand-ins.
 
@@ -47,6 +54,10 @@ def operation(module: str, class_name: str | None = None) -> Callable[[Callable[
             symbolic = first_symbolic((*args, *kwargs.values()))
             if symbolic is not None:
                 return symbolic.record(call, args, kwargs)  # type: ignore[no-any-return]
+            if _any_sparse(args):
+                from lamina.ops import sparse
+
+                return sparse.applied(call, args, kwargs)  # type: ignore[no-any-return]
             return function(*args, **kwargs)
 
         name = class_name or "".join(part.capitalize() for part in function.__name__.strip("_").split("_"))

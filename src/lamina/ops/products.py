@@ -4,14 +4,28 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina.ops.define import NUMPY, pair
+from lamina.errors import invalid
+from lamina.ops.define import NUMPY, pair, plain
 from lamina.ops.dispatch import operation
 
 dot = pair("dot", jnp.dot, "the sum of products over the last axis of `x1` and the last but one of `x2`")
-inner = pair("inner", jnp.inner, "the sum of products over the last axes")
 kron = pair("kron", jnp.kron, "the Kronecker product")
 outer = pair("outer", jnp.outer, "all products of an element of `x1` and one of `x2`, as a matrix")
 vdot = pair("vdot", jnp.vdot, "the sum of all products of elements, `x1` conjugated")
+
+
+@operation(NUMPY)
+def inner(x1: Any, x2: Any) -> Any:
+    """Return the sum of products over the last axes; a scalar multiplies.
+
+    Raises:
+        InvalidArgumentError: If the last axes are of different sizes.
+    """
+    x1, x2 = plain(x1), plain(x2)
+    first, second = jnp.shape(x1), jnp.shape(x2)
+    if first and second and first[-1] != second[-1]:
+        raise invalid("The last dimension of both must be the same.", received=f"x1.shape={first}, x2.shape={second}")
+    return jnp.inner(x1, x2)
 
 
 @operation(NUMPY)

@@ -126,16 +126,20 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     return jnp.cumprod(jnp.asarray(x), axis=axis, dtype=type_name(dtype))
 
 
+def _one(axis: Any) -> Any:
+    return axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis
+
+
 @operation(NUMPY)
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """Return running sums along an axis; NaN counts as 0."""
-    return jnp.nancumsum(jnp.asarray(x), axis=axis, dtype=type_name(dtype))
+    return jnp.nancumsum(jnp.asarray(x), axis=_one(axis), dtype=type_name(dtype))
 
 
 @operation(NUMPY)
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
     """Return running products along an axis; NaN counts as 1."""
-    return jnp.nancumprod(jnp.asarray(x), axis=axis, dtype=type_name(dtype))
+    return jnp.nancumprod(jnp.asarray(x), axis=_one(axis), dtype=type_name(dtype))
 
 
 @operation(NUMPY)

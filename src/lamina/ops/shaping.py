@@ -145,8 +145,25 @@ def expand_dims(x: Any, axis: Any) -> Any:
 
 @operation(NUMPY)
 def transpose(x: Any, axes: Any = None) -> Any:
-    """Return an array with its axes in another order, by default the reverse."""
-    return jnp.transpose(jnp.asarray(x), axes)
+    """Return an array with its axes in another order, by default the reverse.
+
+    Raises:
+        InvalidArgumentError: If `axes` does not name each axis once.
+    """
+    x = jnp.asarray(x)
+    if axes is not None:
+        _check_order(axes, x)
+    return jnp.transpose(x, axes)
+
+
+def _check_order(axes: Any, x: jax.Array) -> None:
+    given, rank = f"axes={axes}, x.shape={x.shape}", x.ndim
+    if len(axes) != rank:
+        raise invalid("`axes` must be a list of the same length as the input shape.", received=given)
+    if any(not -rank <= axis < rank for axis in axes):
+        raise invalid(f"Each axis in `axes` must be an integer in [-{rank}, {rank}).", received=given)
+    if len({axis % rank for axis in axes}) < rank:
+        raise invalid("`axes` must be a valid permutation of the axes.", received=given)
 
 
 @operation(NUMPY)

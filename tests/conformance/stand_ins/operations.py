@@ -1,17 +1,27 @@
 """Keras's operations as classes: `Mean(axis=1)(x)` and `Mean(axis=1).symbolic_call(x)` are `lamina.ops.mean(x, axis=1)`."""
 
 import inspect
+import typing  # not its `Any`, which has the name of an operation
 from collections.abc import Callable
-from typing import Any
 
 from lamina import ops
 from lamina.graph import KerasTensor as KerasTensor
+from lamina.ops import shapes
 from lamina.ops.dispatch import OPERATIONS
 
 ops.load()
-_SPELLED_OTHERWISE = {"Relu": "relu", "Gelu": "gelu", "Cast": "cast", "SaturateCast": "saturate_cast"}
+_SPELLED_OTHERWISE = {
+    "Abs": "absolute",
+    "Conj": "conjugate",
+    "Ndim": "ndim",
+    "Relu": "relu",
+    "Gelu": "gelu",
+    "Cast": "cast",
+    "SaturateCast": "saturate_cast",
+}
 # Keras's constructors of these take arguments that come first in the function.
 _OF_THE_CONSTRUCTOR = {
+    "Full": ("shape",),
     "WhileLoop": ("cond", "body", "maximum_iterations"),
     "ForiLoop": ("lower", "upper", "body_fun"),
     "VectorizedMap": ("function",),
@@ -21,7 +31,7 @@ _OF_THE_CONSTRUCTOR = {
 _FUNCTIONS = {name.lower(): function for (_, name), function in OPERATIONS.items()}
 
 
-def _class(name: str, function: Callable[..., Any]) -> type:
+def _class(name: str, function: Callable[..., typing.Any]) -> type:
     own = _OF_THE_CONSTRUCTOR.get(name, ())
     parameters = list(inspect.signature(function).parameters)
     variadic = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(function).parameters.values())
@@ -29,11 +39,11 @@ def _class(name: str, function: Callable[..., Any]) -> type:
     class Operation:
         """An operation with the arguments that its constructor was given."""
 
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, *args: typing.Any, **kwargs: typing.Any) -> None:
             kwargs.pop("name", None)
             self.args, self.kwargs = args, kwargs
 
-        def __call__(self, *tensors: Any, **named: Any) -> Any:
+        def __call__(self, *tensors: typing.Any, **named: typing.Any) -> typing.Any:
             if own:
                 given = dict(zip(own, self.args, strict=False)) | self.kwargs
                 rest = [p for p in parameters if p not in own]
@@ -49,7 +59,12 @@ def _class(name: str, function: Callable[..., Any]) -> type:
     return Operation
 
 
-def __getattr__(name: str) -> Any:
+def broadcast_shapes(shape1: typing.Any, shape2: typing.Any) -> list[int | None]:
+    """Return the shape that two are broadcast to."""
+    return list(shapes.broadcast([tuple(shape1), tuple(shape2)]))
+
+
+def __getattr__(name: str) -> typing.Any:
     if name[:1].isupper():
         function = _FUNCTIONS.get(name.lower()) or getattr(ops, _SPELLED_OTHERWISE.get(name, ""), None)
         if function is not None:
