@@ -407,6 +407,18 @@ def isolated() -> Iterator[dict[Any, Array]]:
 
 
 @contextmanager
+def branched() -> Iterator[dict[Variable, Array]]:
+    """Give the arrays as they stand and as they are assigned inside the block, under the same rules as around it."""
+    outer = _frame.get()
+    frame = _Frame({}, closed=False) if outer is None else _Frame(dict(outer.arrays), outer.closed)
+    token = _frame.set(frame)
+    try:
+        yield frame.arrays
+    finally:
+        _frame.reset(token)
+
+
+@contextmanager
 def guarded(guard: Callable[..., Any]) -> Iterator[None]:
     """Ask `guard(variable, initializer, shape, dtype)` before a variable made inside the block is filled.
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # for editors; at run time each name is imported when it is f
     from lamina.layers import Input as Input
     from lamina.layers import InputSpec as InputSpec
     from lamina.layers import Layer as Layer
+    from lamina.layers.remat import RematScope as RematScope
+    from lamina.layers.remat import remat as remat
     from lamina.losses import Loss as Loss
     from lamina.metrics import Metric as Metric
     from lamina.models import Model as Model
@@ -70,10 +72,12 @@ _NAMES = {
     "Optimizer": "optimizers",
     "Quantizer": "quantizers",
     "Regularizer": "regularizers",
+    "RematScope": "layers.remat",
     "Sequential": "models",
     "StatelessScope": "utils.stateless",
     "Variable": "variables",
     "name_scope": "names",
+    "remat": "layers.remat",
 }
 
 # What is not here, and what to use.

@@ -19,6 +19,7 @@ from lamina.layers import configs, signatures
 from lamina.layers import input_spec as specs
 from lamina.layers.context import CallContext, calling, current, get_mask, has_mask, masks_of, set_mask
 from lamina.layers.parts import Parts
+from lamina.layers.remat import get_current_remat_mode
 from lamina.layers.signatures import plain_shape
 from lamina.ops.dispatch import first_symbolic
 from lamina.variables import Variable, autocast, bound, is_float, values
@@ -75,6 +76,7 @@ class Layer(Parts):
     """
 
     built: bool
+    _takes_anything = False
     _building = False
     _called = False
     rowwise = False  # whether each row of the output depends on that row of the input alone
@@ -106,6 +108,7 @@ class Layer(Parts):
         self._path: str | None = None
         self._build_shapes: dict[str, Any] | None = None
         self.dtype_policy = dtype
+        self._remat_mode = get_current_remat_mode()
         self.activity_regularizer = regularizers.get(activity_regularizer)
         if self.activity_regularizer is not None:
             self.rowwise = False  # its penalty runs over all rows
@@ -238,8 +241,6 @@ class Layer(Parts):
             key: jax.tree.map(self._convert, value, is_leaf=signatures.is_array_like) for key, value in kwargs.items()
         }
 
-    _takes_anything = False
-
     def _convert(self, value: Any) -> Any:
         """Return an argument as an array of the compute type; integers stay, numbers and objects pass."""
         if isinstance(value, Variable):
@@ -305,7 +306,7 @@ class Layer(Parts):
     def _cast_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         mixed = self.autocast and self.compute_dtype != self.variable_dtype and is_float(self.compute_dtype)
         with autocast(self.compute_dtype if mixed else None):
-            return self._calling()(*args, **kwargs)
+            return self._calling(args, kwargs)(*args, **kwargs)
 
     def _fill_training(self, context: CallContext, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         parameters = signatures.call_parameters(type(self))

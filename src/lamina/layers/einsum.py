@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from lamina import activations, constraints, initializers, registry, regularizers
+from lamina import activations, config, constraints, initializers, registry, regularizers
 from lamina._types import Shape
 from lamina.errors import InvalidArgumentError, invalid
 from lamina.layers import quantized
@@ -256,22 +256,27 @@ class EinsumDense(Adaptable):
                 f"input_shape={input_shape}",
             )
         output = [input_shape[0], *self.partial_output_shape]
+        trailing = 0 if left else elided
         if left:
             output[1:1] = input_shape[1:elided]
         elif elided:
             output += input_shape[len(ins) :]
         start = elided if left else 0
-        if len(output) != len(outs) + elided:
+        surplus = len(output) - len(outs) - elided
+        if surplus < 0 or (surplus and config.strict()):
             raise self._error(
                 f"`output_shape` does not fit: the equation names {len(outs)} axes of the output.",
                 f"output_shape={self.partial_output_shape}, input_shape={input_shape}",
             )
+        at_output = dict(zip(outs, output[start:], strict=False))
+        if surplus:  # Keras goes by the equation and ignores them
+            del output[-surplus - trailing : len(output) - trailing]
         return self._sizes(
             (ins, weights, outs),
             dict(zip(ins, input_shape[start:], strict=False)),
-            dict(zip(outs, output[start:], strict=False)),
+            at_output,
             tuple(output),
-            trailing=0 if left else elided,
+            trailing,
         )
 
     def _sizes(

@@ -6,6 +6,7 @@ from typing import Any
 
 from lamina import dtype_policies, serialization
 from lamina.errors import invalid
+from lamina.layers import remat
 from lamina.quantizers.configs import QuantizationConfig, validate_and_resolve_config
 
 
@@ -138,12 +139,20 @@ class Policies(serialization.Configurable):
             raise self._mode_error(mode)
         return getattr(self, f"_{mode}_call")(*args, **kwargs)
 
-    def _calling(self) -> Callable[..., Any]:
+    _remat_mode: remat.RematMode | None = None
+
+    def _calling(self, args: Any, kwargs: Any) -> Callable[..., Any]:
         """Return what computes the output: `call`, unless a quantized policy meets a layer that can follow it."""
         mode = self._policy.quantization_mode
-        if mode is None or not self._follows(mode):
-            return self.call  # type: ignore[attr-defined, no-any-return]
-        return self.quantized_call
+        plain = mode is None or not self._follows(mode)
+        call: Callable[..., Any] = self.call if plain else self.quantized_call  # type: ignore[attr-defined]
+        return call if self._remat_mode is None else self.rematerialized_call(call, *args, **kwargs)
+
+    def rematerialized_call(self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """Return what to call in the place of `layer_call`, as the `RematScope` asks in which the layer was made."""
+        return (
+            layer_call if self._remat_mode is None else remat.call_of(self, self._remat_mode, layer_call, args, kwargs)
+        )
 
     def _follows(self, mode: str) -> bool:
         cls, method = type(self), f"_{mode}_call"
