@@ -28,6 +28,10 @@ class InvalidTypeError(LaminaError, TypeError):
     """An argument has a type that cannot be used."""
 
 
+class AbsentNameError(LaminaError, AttributeError):
+    """A name of Keras's that is not here. The text says what to use instead."""
+
+
 class UnboundVariableError(LaminaError, RuntimeError):
     """A compiled step touched a variable that its model does not own."""
 

@@ -10,9 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from lamina.datasets import _download, mnist
-from lamina.datasets._download import DownloadError, Source, fetch
+from lamina.datasets import mnist
 from lamina.errors import FileFormatError, InvalidArgumentError
+from lamina.files import download
+from lamina.files.download import DownloadError, Source, fetch
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 700_000, dtype=np.uint8).tobytes()
 NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -398,4 +399,4 @@ def test_digits_are_loaded_without_jax():
 
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    assert _download.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert download.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

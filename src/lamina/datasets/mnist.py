@@ -12,8 +12,8 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from lamina import config
-from lamina.datasets._download import Source, fetch
 from lamina.errors import FileFormatError, describe, invalid, message
+from lamina.files.download import Source, fetch
 
 Digits: TypeAlias = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 

@@ -16,19 +16,19 @@ _END = b"PK\x05\x06"
 
 
 @contextmanager
-def opened(file: IO[bytes], source: str) -> Iterator[zipfile.ZipFile]:
+def opened(file: IO[bytes], source: str, directory_limit: int = _DIRECTORY_LIMIT) -> Iterator[zipfile.ZipFile]:
     """Open an archive for the length of the block; what `zipfile` raises there becomes one clear error.
 
     Raises:
         FileFormatError: If it is damaged, or lists members without end.
     """
     with _damaged(source):
-        _check_directory(file, source)
+        _check_directory(file, source, directory_limit)
         with zipfile.ZipFile(file) as archive:
             yield archive
 
 
-def _check_directory(file: IO[bytes], source: str) -> None:
+def _check_directory(file: IO[bytes], source: str, limit: int) -> None:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 65_557))  # the end record and the longest comment behind it
     tail = file.read()
@@ -37,7 +37,7 @@ def _check_directory(file: IO[bytes], source: str) -> None:
     declared = int.from_bytes(tail[place + 12 : place + 16], "little") if place >= 0 else 0
     if declared == 0xFFFFFFFF:  # the real size is in the record of zip64, of 56 bytes, before a locator of 20
         declared = int.from_bytes(tail[place - 36 : place - 28], "little") if place >= 76 else 0
-    if declared > _DIRECTORY_LIMIT:
+    if declared > limit:
         raise FileFormatError(message(f"Its list of members is {declared:,} bytes long.", owner=source))
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from lamina.models.plotting.scene import Scene
 from lamina.models.plotting.svg import to_svg
 
 _KINDS = (".svg", ".png", ".pdf")
-_DIRECTIONS = ("TB", "BT", "LR", "RL")
-_SPLINES = ("ortho", "curved", "spline", "polyline", "line")
+DIRECTIONS = ("TB", "BT", "LR", "RL")
+SPLINES = ("ortho", "curved", "spline", "polyline", "line")
 _STYLES = ("auto", "neurons", "boxes")
 
 
@@ -69,7 +70,9 @@ def plot_model(
         InvalidArgumentError: If an argument cannot be used.
         ImportError: If matplotlib is needed and missing.
     """
-    _check_arguments(model, kwargs, rankdir=(rankdir, _DIRECTIONS), splines=(splines, _SPLINES), style=(style, _STYLES))
+    check_arguments(
+        model, kwargs, plot_model, rankdir=(rankdir, DIRECTIONS), splines=(splines, SPLINES), style=(style, _STYLES)
+    )
     path = _path(to_file)
     columns = neurons.columns_of(model) if style != "boxes" else "boxes were asked for"
     if style == "neurons" and isinstance(columns, str):
@@ -87,20 +90,23 @@ def plot_model(
     return path
 
 
-def _check_arguments(model: Any, unknown: dict[str, Any], **choices: tuple[Any, tuple[str, ...]]) -> None:
+def check_arguments(
+    model: Any, unknown: dict[str, Any], function: Callable[..., Any], **choices: tuple[Any, tuple[str, ...]]
+) -> None:
     """Raise an error unless there is a built model and every argument has a known name and value."""
+    owner = f"`{function.__name__}`"
     if not isinstance(model, Model):
-        raise InvalidTypeError(message("A model is needed.", owner="`plot_model`", received=f"model={model!r}"))
+        raise InvalidTypeError(message("A model is needed.", owner=owner, received=f"model={model!r}"))
     if unknown.pop("layer_range", None) is not None:
-        raise invalid("Argument `layer_range` is no longer supported.", owner="`plot_model`")
+        raise invalid("Argument `layer_range` is no longer supported.", owner=owner)
     if unknown:
-        fix = did_you_mean(next(iter(unknown)), inspect.signature(plot_model).parameters)
-        raise invalid(f"Unrecognized keyword arguments: {unknown}", owner="`plot_model`", fix=fix)
+        fix = did_you_mean(next(iter(unknown)), inspect.signature(function).parameters)
+        raise invalid(f"Unrecognized keyword arguments: {unknown}", owner=owner, fix=fix)
     for name, (value, known) in choices.items():
         if value not in known:
             raise invalid(
                 f"`{name}` must be one of {known}.",
-                owner="`plot_model`",
+                owner=owner,
                 received=f"{name}={value!r}",
                 fix=did_you_mean(str(value), known),
             )
@@ -108,7 +114,7 @@ def _check_arguments(model: Any, unknown: dict[str, Any], **choices: tuple[Any, 
         raise NotBuiltError(
             message(
                 "This model has not yet been built, so its layers have no sizes to draw.",
-                owner=f"`plot_model`, model `{model.name}`",
+                owner=f"{owner}, model `{model.name}`",
                 fix="build the model first by calling `build()`, e.g. `model.build((None, 784))`, or by calling the "
                 "model on a batch of data.",
             )

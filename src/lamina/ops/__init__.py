@@ -102,17 +102,27 @@ __all__ = sorted(_PLACES)
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"lamina.ops.{name}")
+    if name in _INSTEAD:
+        raise _absent(name)
     if name not in _PLACES:
-        raise AttributeError(_absent(name))
+        raise AttributeError(_unknown(name))
     found = getattr(importlib.import_module(f"lamina.{_PLACES[name]}"), "absolute" if name == "abs" else name)
     globals()[name] = found
     return found
 
 
-def _absent(name: str) -> str:
+def _absent(name: str) -> AttributeError:
+    from lamina.errors import AbsentNameError
+
+    return AbsentNameError(
+        f"module 'lamina.ops' has no attribute {name!r}. Keras has it, lamina does not.\nTo fix it: use "
+        f"`{_INSTEAD[name]}` in the `call` of a layer.",
+        name=name,
+    )
+
+
+def _unknown(name: str) -> str:
     problem = f"module 'lamina.ops' has no attribute {name!r}."
-    if name in _INSTEAD:
-        return f"{problem} Keras has it, lamina does not. To fix it: use `{_INSTEAD[name]}` in the `call` of a layer."
     if name.startswith("_"):
         return problem
     from lamina.errors import did_you_mean

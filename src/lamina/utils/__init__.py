@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # for editors
     from lamina.config import disable_interactive_logging as disable_interactive_logging
     from lamina.config import enable_interactive_logging as enable_interactive_logging
     from lamina.config import is_interactive_logging_enabled as is_interactive_logging_enabled
+    from lamina.models.dot import model_to_dot as model_to_dot
     from lamina.models.plot import plot_model as plot_model
     from lamina.random import set_random_seed as set_random_seed
     from lamina.registry import CustomObjectScope as CustomObjectScope
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # for editors
     from lamina.training.dataset import PyDataset as PyDataset
     from lamina.utils.batches import pack_x_y_sample_weight as pack_x_y_sample_weight
     from lamina.utils.batches import unpack_x_y_sample_weight as unpack_x_y_sample_weight
+    from lamina.utils.downloads import get_file as get_file
     from lamina.utils.feature_space import FeatureSpace as FeatureSpace
     from lamina.utils.named_values import Config as Config
     from lamina.utils.numerical import normalize as normalize
@@ -38,6 +40,7 @@ if TYPE_CHECKING:  # for editors
 _HOMES = {
     "callbacks.progress": "Progbar",
     "config": "disable_interactive_logging enable_interactive_logging is_interactive_logging_enabled",
+    "models.dot": "model_to_dot",
     "models.plot": "plot_model",
     "random": "set_random_seed",
     "registry": (
@@ -47,6 +50,7 @@ _HOMES = {
     "serialization": "serialize_keras_object",
     "training.dataset": "PyDataset",
     "utils.batches": "pack_x_y_sample_weight unpack_x_y_sample_weight",
+    "utils.downloads": "get_file",
     "utils.feature_space": "FeatureSpace",
     "utils.named_values": "Config",
     "utils.numerical": "normalize to_categorical",

@@ -1,4 +1,4 @@
-"""One file from the network, once: resumed where it broke off, checked against a pinned hash, put in place whole."""
+"""One file from the network, once: resumed where it broke off, checked against its hash, put in place whole."""
 
 import contextlib
 import fcntl
@@ -23,12 +23,36 @@ class DownloadError(LaminaError, OSError):
     """A file could not be fetched, or what came is not the file that was asked for."""
 
 
+class HashError(DownloadError, ValueError):
+    """What came has another hash than the file that was asked for. Keras raises a `ValueError`."""
+
+
 class Source(NamedTuple):
-    """Where a file is and how to know it: its address, its SHA-256 in hexadecimal, its length in bytes."""
+    """Where a file is and how to know it.
+
+    Attributes:
+        url: Its address.
+        sha256: Its SHA-256 in hexadecimal, None if unknown.
+        size: Its length in bytes, None if unknown.
+        md5: Its MD5 in hexadecimal, None if unknown: it tells damage, but not forgery.
+    """
 
     url: str
-    sha256: str
-    size: int
+    sha256: str | None = None
+    size: int | None = None
+    md5: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a hash to know the file by."""
+        return self.sha256 is not None or self.md5 is not None
+
+    def wrong(self, path: Path) -> str:
+        """Return in which hash a file is another one, e.g. "SHA-256 12, expected 34"; empty if it is the one."""
+        for name, wanted in (("SHA-256", self.sha256), ("MD5", self.md5)):
+            if wanted is not None and (found := _digest(path, name)) != wanted.lower():
+                return f"{name} {found}, expected {wanted}"
+        return ""
 
 
 class _BrokenError(Exception):
@@ -40,13 +64,17 @@ class _WrongFileError(Exception):
 
 
 _PASSING = (_BrokenError, http.client.HTTPException, urllib.error.URLError, TimeoutError, ConnectionError)
-_LASTING = (ConnectionRefusedError, socket.gaierror)  # nobody there, or no network at all
+_LASTING = (ConnectionRefusedError, socket.gaierror, FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
+    return _digest(path, "SHA-256")
+
+
+def _digest(path: Path, name: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, name.replace("-", "").lower()).hexdigest()
 
 
 def fetch(
@@ -56,22 +84,25 @@ def fetch(
     report: Callable[[int, int], None] | None = None,
     timeout: float = 30.0,
     pause: float = 1.0,
+    again: bool = False,
 ) -> Path:
     """Return `target`, which afterwards holds the file of `source` and nothing else.
 
-    A file that is there already and has the right hash is left alone. What an earlier process left in `target.part`
-    is gone on with where the server can do that. Until the hash is right nothing is called `target`; then it appears
-    at once. Processes that ask for the same file wait for one another.
+    A file that is there already and has the right hash (any file, if no hash is known) is left alone. What an earlier
+    process left in `target.part` is gone on with where a hash is known and the server can do that. Until the hash is
+    right nothing is called `target`; then it appears at once. Processes that want the same file wait for one another.
 
     Args:
         source: Address, hash and length.
         target: Where the file shall be. Its folder is made.
-        report: Called with the bytes that are there and the length, after each piece.
+        report: Called with the bytes that are there and the length (0: unknown), after each piece.
         timeout: Seconds without a byte before an attempt is given up.
         pause: Seconds before the second attempt; twice as many before each one after it.
+        again: Whether to download it also if it is there already, which then stays until the new one has come.
 
     Raises:
-        DownloadError: No connection, a refusal of the server, or another file than the pinned one. The text says how
+        HashError: What came is another file.
+        DownloadError: No connection, or a refusal of the server. The text says how
             to get the file by hand.
     """
     try:
@@ -79,18 +110,19 @@ def fetch(
     except OSError as cause:
         raise _give_up(source, target, f"the folder {target.parent} cannot be made ({cause})") from cause
     with _alone(target.parent):
-        if target.exists() and sha256(target) == source.sha256:
+        if target.exists() and not again and not source.wrong(target):
             return target
         part = target.with_name(target.name + ".part")
+        if not source.known:
+            part.unlink(missing_ok=True)
         resumed = _complete(source, target, part, report, timeout, pause)
-        if resumed and sha256(part) != source.sha256:  # the older piece was of another file: begin again
+        if resumed and source.wrong(part):  # the older piece was of another file: begin again
             part.unlink()
             _complete(source, target, part, report, timeout, pause)
-        found = sha256(part)
-        if found != source.sha256:
+        if wrong := source.wrong(part):
             part.unlink()
-            problem = f"what came is another file: SHA-256 {found}, expected {source.sha256}; it was removed"
-            raise _give_up(source, target, problem)
+            problem = f"Incomplete or corrupted file detected. What came is another file: {wrong}; it was removed"
+            raise _give_up(source, target, problem, HashError)
         _put_in_place(part, target)
     return target
 
@@ -130,9 +162,9 @@ def _complete(
 def _transfer(source: Source, part: Path, report: Callable[[int, int], None] | None, timeout: float) -> bool:
     """Return whether what `part` held before was kept, after one request for what it lacks."""
     have = part.stat().st_size if part.exists() else 0
-    if have == source.size:
+    if have and (have == source.size or (source.size is None and source.known and not source.wrong(part))):
         return True
-    if have > source.size:
+    if source.size is not None and have > source.size:
         part.unlink()
         have = 0
     # Compression on the way would change the bytes that a range counts.
@@ -144,7 +176,9 @@ def _transfer(source: Source, part: Path, report: Callable[[int, int], None] | N
         if have and answer.status == 206 and not kept:
             raise _WrongFileError("the server sent another range than the one asked for")
         with part.open("ab" if kept else "wb") as file:
-            _copy(answer, file, source.size, report)
+            length = int(answer.headers.get("Content-Length") or -1)
+            size = source.size if source.size is not None or length < 0 else length + (have if kept else 0)
+            _copy(answer, file, size, report)
             file.flush()
             os.fsync(file.fileno())
     return kept
@@ -155,17 +189,17 @@ def _starts_at(content_range: str | None, offset: int) -> bool:
 
 
 def _copy(
-    answer: http.client.HTTPResponse, file: BinaryIO, size: int, report: Callable[[int, int], None] | None
+    answer: http.client.HTTPResponse, file: BinaryIO, size: int | None, report: Callable[[int, int], None] | None
 ) -> None:
     done = file.tell()
     while piece := answer.read(_CHUNK):
         done += len(piece)
-        if done > size:  # checked before it is written: a wrong server must not fill the disk
+        if size is not None and done > size:  # checked before it is written: a wrong server must not fill the disk
             raise _WrongFileError(f"the server sends more than the {size:,} bytes of the file")
         file.write(piece)
         if report is not None:
-            report(done, size)
-    if done < size:
+            report(done, size or 0)
+    if size is not None and done < size:
         file.flush()
         raise _BrokenError(f"the connection ended after {done:,} of {size:,} bytes")
 
@@ -192,10 +226,10 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _give_up(source: Source, target: Path, problem: str) -> DownloadError:
+def _give_up(source: Source, target: Path, problem: str, kind: type[DownloadError] = DownloadError) -> DownloadError:
+    known = f" Its SHA-256 is {source.sha256}." if source.sha256 else f" Its MD5 is {source.md5}." if source.md5 else ""
     text = message(
         f"could not download {source.url}: {problem}.",
-        fix=f"with a connection, try again; without one, get the file elsewhere and put it at"
-        f" {target}. Its SHA-256 is {source.sha256}.",
+        fix=f"with a connection, try again; without one, get the file elsewhere and put it at {target}.{known}",
     )
-    return DownloadError(text)
+    return kind(text)
