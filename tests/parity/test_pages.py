@@ -1,9 +1,12 @@
 """The pages that compare with Keras say what is so now."""
 
+import copy
 import inspect
 
 import pytest
-from tools import api_page, differences
+from tools import api_page, differences, quantization_page
+
+from lamina.demo import job, quantization
 
 ANY = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
@@ -55,3 +58,18 @@ def test_an_absence_needs_a_reason():
     assert api_page.why_absent("keras.layers.Conv2D", rules) == "convolution and pooling"
     with pytest.raises(LookupError, match="does not say why"):
         api_page.why_absent("keras.layers.NoSuchLayer", rules)
+
+
+def test_the_page_of_smaller_weights_says_what_they_weigh():
+    model = job.network(1, rows=100)
+    model.build((None, job.WIDTHS[0]))
+    before = quantization.weight_bytes(model)
+    page = quantization_page.PAGE.read_text()
+    assert f"| float32 | {before / 1000:,.0f} | 100% |" in page
+    for name, settings in quantization.KINDS.items():
+        small = copy.deepcopy(model)
+        small.quantize(config=settings)
+        size = quantization.weight_bytes(small)
+        assert f"| {name} | {size / 1000:,.0f} | {size / before:.0%} |" in page, (
+            "`python -m tools.quantization_page` writes it anew"
+        )

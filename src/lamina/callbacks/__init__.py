@@ -8,6 +8,7 @@ from lamina.callbacks.checkpoint import ModelCheckpoint
 from lamina.callbacks.history import History
 from lamina.callbacks.logging import CSVLogger, LambdaCallback
 from lamina.callbacks.monitor import MonitorCallback
+from lamina.callbacks.orbax import OrbaxCheckpoint
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.callbacks.remote import RemoteMonitor
 from lamina.callbacks.schedules import LearningRateScheduler, ReduceLROnPlateau
@@ -25,6 +26,7 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "MonitorCallback",
+    "OrbaxCheckpoint",
     "ProgbarLogger",
     "ReduceLROnPlateau",
     "RemoteMonitor",

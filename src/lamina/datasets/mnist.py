@@ -64,7 +64,7 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[Digits, Digit
     if cached.is_file():
         return _whole(cached)
     target = own or cached
-    print(f"Downloading MNIST ({SOURCE.size / 1e6:.1f} MB) to {target}", file=sys.stderr, flush=True)
+    print(f"Downloading MNIST (11.5 MB) to {target}", file=sys.stderr, flush=True)
     return _whole(fetch(SOURCE, target))
 
 

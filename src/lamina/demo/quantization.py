@@ -16,10 +16,10 @@ from lamina.random import set_random_seed
 # What is measured: the words of the table, and the settings.
 KINDS: dict[str, Any] = {
     "int8": quantizers.Int8QuantizationConfig(),
-    "int8, inputs as they are": quantizers.Int8QuantizationConfig(activation_quantizer=None),
+    "int8, weights only": quantizers.Int8QuantizationConfig(activation_quantizer=None),
     "int4, blocks of 128": quantizers.Int4QuantizationConfig(),
     "int4, blocks of 32": quantizers.Int4QuantizationConfig(block_size=32),
-    "int4, one scale for a unit": quantizers.Int4QuantizationConfig(block_size=None),
+    "int4, scale per unit": quantizers.Int4QuantizationConfig(block_size=None),
     "float8": quantizers.Float8QuantizationConfig(),
 }
 
@@ -64,6 +64,11 @@ def run(*, epochs: int = 10, seed: int = 1, data: str = "sample") -> list[Row]:
     return rows
 
 
+def weight_bytes(model: Sequential) -> int:
+    """Return the bytes of all weights of a model."""
+    return sum(weight.numpy().nbytes for weight in model.weights)
+
+
 def _measured(name: str, model: Sequential, test: Any, before: Any) -> tuple[Row, Any]:
     images, labels = test
     answers = np.argmax(model.predict(images, verbose=0, batch_size=1000), axis=-1)
@@ -72,15 +77,14 @@ def _measured(name: str, model: Sequential, test: Any, before: Any) -> tuple[Row
         start = time.perf_counter()
         model.predict(images, verbose=0, batch_size=1000)
         times.append(time.perf_counter() - start)
-    size = sum(weight.numpy().nbytes for weight in model.weights)
     changed = 0 if before is None else int(np.sum(answers != before))
-    return Row(name, size, float(np.mean(answers == labels)), changed, min(times)), answers
+    return Row(name, weight_bytes(model), float(np.mean(answers == labels)), changed, min(times)), answers
 
 
 def _print(rows: list[Row], digits: int) -> None:
     table = Table(title=f"{' - '.join(map(str, job.WIDTHS))}, {digits:,} test digits")
-    for heading in ("weights", "kilobytes", "of float32", "accuracy", "answers changed", "predict, ms"):
-        table.add_column(heading, justify="left" if heading == "weights" else "right")
+    for heading in ("weights", "kB", "of float32", "accuracy", "changed", "predict, ms"):
+        table.add_column(heading, justify="left" if heading == "weights" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,

@@ -155,8 +155,8 @@ def _of_tar(archive: tarfile.TarFile, path: str) -> Iterator[Member]:
         if not (info.isreg() or info.isdir()) or info.issparse():
             kind = "a link" if info.issym() or info.islnk() else "sparse" if info.issparse() else "a device"
             raise _refused(path, info.name, f"is {kind}")
-        yield Member(info.name, info.isdir(), lambda info=info: archive.extractfile(info))  # type: ignore[misc, arg-type, return-value]
-        archive.members.clear()  # a list of all members would grow for ever
+        yield Member(info.name, info.isdir(), lambda info=info: archive.extractfile(info))  # type: ignore[misc, arg-type]
+        archive.members.clear()  # type: ignore[attr-defined]  # a list of all members would grow for ever
 
 
 def _of_zip(file: IO[bytes], path: str) -> Iterator[Member]:

@@ -105,6 +105,11 @@ class EinsumDense(Adaptable):
         """The argument of this name."""
         return self.partial_output_shape
 
+    @property
+    def original_kernel_shape(self) -> Shape:
+        """Shape of the kernel as numbers, however it is kept."""
+        return tuple(self._float_shape())
+
     def build(self, input_shape: Shape) -> None:
         plan = self._plan(input_shape)
         if None in plan.kernel or None in (plan.bias or ()):

@@ -122,7 +122,7 @@ def _name(fname: Any, url: str) -> str:
                 fix="Please specify the `fname` argument.",
             )
         return name
-    name = os.fspath(fname)
+    name = str(os.fspath(fname))
     if "/" in name or os.sep in name or "\0" in name or name in (".", ".."):
         raise invalid(
             "Paths are no longer accepted as the `fname` argument.",
@@ -133,7 +133,7 @@ def _name(fname: Any, url: str) -> str:
     return name
 
 
-def _hash(md5_hash: str | None, file_hash: str | None, algorithm: str) -> dict[str, str]:
+def _hash(md5_hash: str | None, file_hash: str | None, algorithm: str) -> dict[str, Any]:
     if file_hash is None and md5_hash is None:
         return {}
     if file_hash is None:
