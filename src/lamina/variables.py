@@ -407,15 +407,12 @@ def isolated() -> Iterator[dict[Any, Array]]:
 
 
 @contextmanager
-def branched() -> Iterator[dict[Variable, Array]]:
+def branched() -> Iterator[dict[Any, Array]]:
     """Give the arrays as they stand and as they are assigned inside the block, under the same rules as around it."""
     outer = _frame.get()
-    frame = _Frame({}, closed=False) if outer is None else _Frame(dict(outer.arrays), outer.closed)
-    token = _frame.set(frame)
-    try:
+    frame = Frame({}, {}, False) if outer is None else Frame(dict(outer.arrays), dict(outer.rows), outer.closed)
+    with entered(frame):
         yield frame.arrays
-    finally:
-        _frame.reset(token)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from ops_cases import CASES, SQUARE, SQUARES, X, Y, Z
 
 from lamina import Variable, ops
-from lamina.errors import InvalidArgumentError, InvalidTypeError
+from lamina.errors import AbsentNameError, InvalidArgumentError, InvalidTypeError
 from lamina.graph import KerasTensor
 from lamina.ops import arguments, rows
 from lamina.ops.dispatch import OPERATIONS
@@ -34,8 +34,10 @@ def test_each_name_is_there_has_a_docstring_and_can_be_pickled():
 
 
 def test_a_name_of_keras_that_is_missing_says_what_jax_has():
-    with pytest.raises(AttributeError, match=r"'conv'.*lamina does not.*jax\.lax\.conv_general_dilated"):
+    with pytest.raises(AbsentNameError, match=r"'conv'.*lamina does not.*\n.*jax\.lax\.conv_general_dilated"):
         ops.conv  # noqa: B018
+    assert issubclass(AbsentNameError, AttributeError)
+    assert not hasattr(ops, "fft")
 
 
 def test_a_misspelt_name_gets_a_suggestion():
