@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lamina import config
 from lamina import layers as L
 from lamina.errors import InvalidArgumentError, LaminaError
 from lamina.graph import KerasTensor
@@ -212,3 +213,24 @@ def test_an_input_takes_over_what_a_stand_in_says():
     assert (layer.batch_shape, layer.dtype) == ((2, 3), "int32")
     with pytest.warns(UserWarning, match="`input_shape` is deprecated"):
         assert L.InputLayer(input_shape=(3,)).batch_shape == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("equation", "sizes", "given", "kernel", "output"),
+    [
+        ("ab,ab->a", (2,), (2, 4), (2, 4), (2,)),
+        ("ab,bc->ac", (8, 32), (2, 3), (3, 8), (2, 8)),
+        ("ab...,bc->ac...", (8, 9), (2, 3, 5), (3, 8), (2, 8, 5)),
+        ("...x,xy->...y", (4, 7, 6), (2, 4, 3), (3, 4), (2, 4, 4)),
+    ],
+)
+def test_surplus_sizes_of_an_equation_are_ignored_as_in_keras_if_not_strict(equation, sizes, given, kernel, output):
+    config.set_strict(False)
+    try:
+        layer = L.EinsumDense(equation, sizes)
+        layer.build(given)
+        assert layer.kernel.shape == kernel
+        assert layer.compute_output_shape(given) == output
+        assert layer(np.ones(given, "float32")).shape == output
+    finally:
+        config.set_strict(True)
