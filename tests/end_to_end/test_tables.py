@@ -128,9 +128,17 @@ def test_predictions_are_those_of_the_model_whatever_the_order_of_the_columns(tr
 
 def test_a_model_explains_itself(trained):
     out, _ = trained["diamonds"]
-    text = run("explain", out).output
-    for word in ("price", "R²", "carat", "8 categories", "report.html"):
-        assert word in text
+    for command in (["explain", out], ["info", out / "model.safetensors"]):
+        text = run(*command).output
+        for word in ("price", "R²", "carat", "8 categories", "report.html"):
+            assert word in text
+
+
+def test_a_model_alone_explains_its_columns(trained, tmp_path):
+    shutil.copy(trained["adult"][0] / "model.safetensors", tmp_path / "model")
+    text = run("explain", tmp_path / "model").output
+    assert "relationship" in text
+    assert "no report.json" in text
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_a_target_with_gaps_is_refused_with_their_place(y, words):
         (lambda: targets.labels(np.array([1, "a"], object), None), "all texts or all numbers.*int, str"),
         (lambda: targets.values(np.array([2.0, 2.0])), "constant.*2 in each row"),
         (lambda: targets.values(np.array(["a", "b"])), "numbers.*DenseClassifier"),
+        (lambda: targets.values(np.array([1e300, 1.0])), r"within ±1e\+100.*1e\+300.*divide it"),
         (lambda: targets.values(np.array([1.0])), "at least two rows.*n_samples=1"),
         (lambda: targets.plain(np.ones((2, 2))), r"y should be a 1d array.*shape \(2, 2\)"),
         (lambda: targets.weights([1, 2], 3), "one value for each row.*2 weights for 3 rows"),

@@ -24,7 +24,15 @@ def command(ctx: click.Context, file: str | None) -> None:
         rows = report()
     else:
         from lamina.saving.describe import describe
+        from lamina.tabular.predictor import holds_table
 
+        if holds_table(file):
+            from rich.console import Console
+
+            from lamina.tabular.job import explain
+
+            explain(file, Console())
+            return
         found = describe(file, **options)
         rows = [("file", f"{found.path} ({found.nbytes:,} bytes)"), ("kind", found.title)]
         rows += [("model", found.model)] if found.model else []

@@ -1,5 +1,6 @@
 """What a fitted model of a table is without scikit-learn: it predicts, is scored, and goes into one file."""
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -167,6 +168,17 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     snapshots.write(os.fspath(path), arrays, values)
 
 
+def holds_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds the model of a table, by its beginning alone."""
+    try:
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size < 1 << 26 else {}
+        return bool(json.loads(header["__metadata__"]["lamina"])["values"]["kind"] == "table")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 def load(path: str | os.PathLike[str]) -> Predictor:
     """Return the model of a file: it predicts as the one that was saved does, to the bit, without scikit-learn.
 
@@ -188,6 +200,6 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         message(
             f"The file is damaged, or no model that `lamina.tabular.save` wrote: {why}",
             owner=path,
-            fix="save the model again; `lamina info FILE` says what a file holds.",
+            fix="save the model again; `lamina info FILE` says what another file holds.",
         )
     )

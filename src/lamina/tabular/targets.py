@@ -9,6 +9,7 @@ from lamina.errors import did_you_mean, invalid
 from lamina.tabular import cells
 from lamina.tabular.encoded import Encoded
 
+_LARGEST = 1e100  # the square of a target, summed over all rows, stays finite
 FEW = 100  # up to so many rows, a row of weight 3 is three rows
 
 
@@ -114,6 +115,11 @@ def values(y: Numpy, what: str = "y") -> Numpy:
             fix="convert it to numbers, or use `DenseClassifier`.",
         ) from None  # fmt: skip
     no_gaps(numbers, what)
+    if np.abs(numbers).max() > _LARGEST:
+        raise invalid(
+            f"The target must lie within ±{_LARGEST:g}.", owner=what, received=f"{np.abs(numbers).max():g}",
+            fix="divide it by a power of ten.",
+        )  # fmt: skip
     if len(numbers) == 1:
         raise invalid("A regression needs at least two rows.", received="n_samples=1", fix="pass more rows.")
     if (numbers == numbers[0]).all():

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from lamina._types import Numpy
 
@@ -49,6 +49,12 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return draw(*args, **kwargs)
 
     return drawn
+
+
+def _commas(axis: Any, low: float, high: float) -> None:
+    """Write large numbers as 12,000."""
+    if 1000 <= max(abs(low), abs(high)) < 1e7:
+        axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 @styled
@@ -100,6 +106,8 @@ def predictions(found: Numpy, wanted: Numpy, target: str) -> Figure:
     axes.scatter(wanted, found, 12, color=ACCENT, alpha=alpha, lw=0, rasterized=len(found) > 2000)
     axes.set(xlabel=f"true {target}", ylabel=f"predicted {target}")
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    _commas(axes.xaxis, *ends)
+    _commas(axes.yaxis, *ends)
     return figure
 
 
@@ -114,6 +122,7 @@ def residuals(found: Numpy, wanted: Numpy, target: str) -> Figure:
     axes.grid(axis="x", visible=False)
     axes.set(xlabel=f"predicted − true {target}", ylabel="rows")
     axes.xaxis.set_major_locator(MaxNLocator(5))
+    _commas(axes.xaxis, -reach, reach)
     return figure
 
 

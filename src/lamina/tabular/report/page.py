@@ -13,6 +13,7 @@ from lamina.files import atomic
 
 _LESS = {"log loss", "calibration error", "RMSE", "mean absolute error"}  # the others are better the larger they are
 _PERCENT = {"accuracy"}
+_UNITS = {"RMSE", "mean absolute error"}  # those of the target, which may be of any size
 _SHOWN = 25  # bars of the importance of columns
 
 _STYLE = """
@@ -41,6 +42,7 @@ th { text-align:left; color:var(--pale); font-weight:500; font-size:13px; }
 th,td { padding:7px 12px 7px 0; border-bottom:1px solid var(--line); }
 tr:last-child td { border-bottom:0; }
 th.n,td.n { text-align:right; }
+td.n + td, th.n + th:not(.n) { padding-left:16px; }
 td.best { font-weight:650; color:var(--accent); }
 tr.own td:first-child { font-weight:650; }
 ul { margin:0; padding-left:20px; } li { margin:4px 0; }
@@ -94,8 +96,8 @@ def draw(found: Config) -> dict[str, Any]:
         drawn["residuals"] = figures.residuals(*pair, target)
     if found.get("importance"):
         rows = found["importance"][:_SHOWN]
-        columns = [row["column"] for row in rows], *(np.array([row[key] for row in rows]) for key in ("mean", "spread"))
-        drawn["importance"] = figures.importance(*columns, found["metric"])
+        means, spreads = (np.array([row[key] for row in rows]) for key in ("mean", "spread"))
+        drawn["importance"] = figures.importance([row["column"] for row in rows], means, spreads, found["metric"])
     if any(found["curves"]):
         drawn["curves"] = figures.curves([c for c in found["curves"] if c], found["kept"], found["curve metric"])
     return drawn
@@ -107,7 +109,9 @@ def number(name: str, value: float) -> str:
         return "–"
     if name in _PERCENT:
         return f"{value:.1%}"
-    return f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    if name in _UNITS:
+        return f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+    return f"{value:.4f}"
 
 
 def best(scores: dict[str, dict[str, float]], name: str) -> str:
