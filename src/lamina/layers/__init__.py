@@ -50,6 +50,8 @@ from lamina.layers.normalization import GroupNormalization as GroupNormalization
 from lamina.layers.normalization import LayerNormalization as LayerNormalization
 from lamina.layers.normalization import RMSNormalization as RMSNormalization
 from lamina.layers.normalization import UnitNormalization as UnitNormalization
+from lamina.layers.numeric_embeddings import PeriodicEmbedding as PeriodicEmbedding
+from lamina.layers.numeric_embeddings import PiecewiseLinearEmbedding as PiecewiseLinearEmbedding
 from lamina.layers.pipeline import Pipeline as Pipeline
 from lamina.layers.preprocessing import Normalization as Normalization
 from lamina.layers.preprocessing import Rescaling as Rescaling
@@ -58,6 +60,10 @@ from lamina.layers.reshaping import Flatten as Flatten
 from lamina.layers.reshaping import Permute as Permute
 from lamina.layers.reshaping import RepeatVector as RepeatVector
 from lamina.layers.reshaping import Reshape as Reshape
+from lamina.layers.scaled import EnsembleDense as EnsembleDense
+from lamina.layers.scaled import FeatureScale as FeatureScale
+from lamina.layers.scaled import ParametricActivation as ParametricActivation
+from lamina.layers.scaled import ScaledDense as ScaledDense
 from lamina.layers.wrapping import Lambda as Lambda
 from lamina.layers.wrapping import SpectralNormalization as SpectralNormalization
 from lamina.layers.wrapping import TimeDistributed as TimeDistributed

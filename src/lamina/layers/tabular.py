@@ -1,4 +1,4 @@
-"""What networks for tables are made of, as functions of arrays; the layers are in `scaled` and `embeddings`.
+"""What networks for tables are made of, as functions of arrays; the layers are in `scaled` and `numeric_embeddings`.
 
 Sources: RealMLP (arXiv 2407.04491), numeric embeddings (arXiv 2203.05556), TabM (arXiv 2410.24210).
 """
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from lamina._types import Array
+from lamina._types import Array, Numpy
 
 # cos(2 pi t) for |t| <= 1/2 as a polynomial of t², least squares on Chebyshev points: error 1.3e-8.
 _COSINE = (1.0, -19.739205523545, 64.939158375249, -85.450759675343, 60.172046878717, -25.982424773206, 6.547571376957)
@@ -66,7 +67,20 @@ def periodic(inputs: Array, frequencies: Array, phases: Array, kernel: Array, bi
         result: ... features (1 + outputs)
     """
     waves = cosine_of_turns(inputs[..., None] * frequencies + phases * 0.15915494309189535)
-    return jnp.concatenate([inputs[..., None], jnp.einsum("...fw,fwo->...fo", waves, kernel) + bias], -1)
+    return jnp.concatenate([inputs[..., None], per_feature(waves, kernel, bias)], -1)
+
+
+def per_feature(inputs: Array, kernel: Array, bias: Array) -> Array:
+    """A product of its own for each feature.
+
+    Shapes:
+        inputs: ... features n
+        kernel: features n outputs
+        bias: features outputs
+        result: ... features outputs
+    """
+    product: Array = jnp.einsum("...fn,fno->...fo", inputs, kernel) + bias
+    return product
 
 
 def piecewise_linear(inputs: Array, edges: Array) -> Array:
@@ -98,3 +112,27 @@ def ensemble_product(inputs: Array, kernel: Array, into: Array, out: Array, bias
     """
     product = jnp.matmul(inputs * into, kernel) * out
     return product if bias is None else product + bias
+
+
+def bin_edges(numeric: Numpy, bins: int) -> Numpy:
+    """Where the bins of each column begin and end: as many rows in each, a value of many rows counting as one bin's.
+
+    Columns of fewer values have bins of no width at their end, which say nothing.
+
+    Shapes: result: columns (bins + 1)
+    """
+    edges = np.zeros((numeric.shape[1], bins + 1), np.float32)
+    for column, values in zip(edges, numeric.T, strict=True):
+        if not bins:
+            break
+        distinct, counts = np.unique(values, return_counts=True)
+        if len(distinct) > bins + 1:
+            share = len(values) / bins
+            for _ in range(8):  # towards a bin for each frequent value and equal ones for the rest
+                share = np.minimum(counts, share).sum() / bins
+            mass = np.cumsum(np.minimum(counts, share))
+            places = np.searchsorted(mass, np.linspace(0, mass[-1], bins + 1)[1:-1])
+            distinct = np.unique(np.concatenate([distinct[:1], distinct[places], distinct[-1:]]))
+        column[: len(distinct)] = distinct
+        column[len(distinct) :] = distinct[-1]
+    return edges

@@ -1,17 +1,18 @@
 """Training a recipe on arrays: folds, schedules, the epoch that is kept, the average of the networks."""
 
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from lamina import machine
 from lamina._types import Numpy
 from lamina.errors import invalid
 from lamina.tabular import network, scoring
@@ -25,12 +26,36 @@ FEWEST = 20  # rows of which some are held back
 
 
 class Target(NamedTuple):
-    """How the network's outputs become values: `mean + scale * output`, within the range that was seen."""
+    """How the network's outputs become values: `mean + scale * output`, or its exponential, within the range seen.
+
+    Shapes: all `outputs`
+    """
 
     mean: Numpy
     scale: Numpy
     low: Numpy
     high: Numpy
+    logarithm: Numpy
+
+    @classmethod
+    def of(cls, values: Numpy, logarithm: bool) -> "Target":
+        """For values of the shape `rows outputs`."""
+        seen = np.log(values) if logarithm else values
+        scale = seen.std(0)
+        flags = np.full(values.shape[1], float(logarithm))
+        return cls(seen.mean(0), np.where(scale > 0, scale, 1.0), values.min(0), values.max(0), flags)
+
+    def scaled(self, values: Numpy) -> Numpy:
+        """What the network is to give for these values."""
+        seen = np.log(values) if self.logarithm[0] else values
+        return ((seen - self.mean) / self.scale).astype(np.float32)
+
+    def values(self, outputs: Numpy) -> Numpy:
+        """What the network's outputs stand for."""
+        found = outputs.astype(np.float64) * self.scale + self.mean
+        if self.logarithm[0]:
+            found = np.exp(np.minimum(found, np.log(self.high)))
+        return np.clip(found, self.low, self.high)
 
 
 class Fitted:
@@ -64,12 +89,11 @@ class Fitted:
         """
         total = np.zeros((encoded.rows, self.plan.outputs))
         for params in self.members:
-            found = network.outputs(self.plan, params, encoded).astype(np.float64)
+            found = network.outputs(self.plan, params, encoded)
             if self.target is None:
-                total += scoring.softmax(found / self.temperature)
+                total += scoring.softmax(found.astype(np.float64) / self.temperature)
             else:
-                values = found * self.target.scale + self.target.mean
-                total += np.clip(values, self.target.low, self.target.high)
+                total += self.target.values(found)
         return total / len(self.members)
 
     def state(self) -> tuple[dict[str, Any], dict[str, Numpy]]:
@@ -113,9 +137,8 @@ class Fitted:
             shapes = list(pairwise(widths))
             kernels = tuple(array(f"member{i}/kernel{j}", shape) for j, shape in enumerate(shapes))
             table = array(f"member{i}/table", (sum(plan.sizes), plan.recipe.category_size))
-            length = sum(math.prod(shape) for shape, _, _ in plan.vectors().values())
             edges = array(f"member{i}/edges", (plan.numeric, plan.recipe.bins + 1))
-            members.append(Params(kernels, table, array(f"member{i}/vector", (length,)), edges))
+            members.append(Params(kernels, table, array(f"member{i}/vector", plan.vector_shape), edges))
         target = None
         if plan.task == "regression":
             target = Target(*(array(f"target/{name}", (plan.outputs,)) for name in Target._fields))
@@ -137,6 +160,9 @@ class Rows(NamedTuple):
 
     def take(self, rows: Numpy) -> "Rows":
         return Rows(self.encoded.take(rows), self.target[rows], self.weight[rows])
+
+
+Measure = Callable[[Numpy, Rows], float]
 
 
 class Trained(NamedTuple):
@@ -172,12 +198,12 @@ class Member:
         plan: Shapes and recipe.
         train: Rows to train on.
         held: Rows to choose the epoch by; may be none: then the last epoch is kept.
-        objective: What is measured on them.
+        measure: What is to become small, of outputs for them and of them.
         seed: Of its own random numbers.
     """
 
-    def __init__(self, plan: Plan, train: Rows, held: Rows, objective: str, seed: list[int]) -> None:
-        self.plan, self.train, self.held, self.objective = plan, train, held, objective
+    def __init__(self, plan: Plan, train: Rows, held: Rows, measure: Measure, seed: list[int]) -> None:
+        self.plan, self.train, self.held, self.measure = plan, train, held, measure
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
         rows = train.encoded.rows
         self.batch = plan.recipe.batch if rows >= plan.recipe.batch else 1 << (rows - 1).bit_length()
@@ -225,7 +251,7 @@ class Member:
             found, metric = best[3], -float(epoch)
             if self.held.encoded.rows:
                 found = network.outputs(self.plan, self.slots.params, self.held.encoded)
-                metric = scoring.metric(self.objective, found, self.held.target, self.held.weight)
+                metric = self.measure(found, self.held)
                 curve.append(metric)
             if metric <= best[0]:
                 best = (metric, self.slots.params, epoch, found)
@@ -285,43 +311,106 @@ def fit(
     _check(encoded, task, objective)
     recipe = replace(recipe, folds=folds or max(recipe.folds, members or 0), members=members or folds or recipe.members)
     plan = Plan(encoded.numeric.shape[1], encoded.onehot.shape[1], encoded.sizes, outputs, task, recipe)
-    scaled, wanted = _target(plan, target)
     weight = np.ones(encoded.rows, np.float32) if weight is None else np.asarray(weight, np.float32)
-    rows = Rows(encoded, wanted, weight / np.float32(weight.mean()))
+    weight = weight / np.float32(weight.mean())
     dealt = deal(target, task, recipe.folds, np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0]))))
-    fold = [np.flatnonzero(dealt == i % recipe.folds) for i in range(recipe.members)]
-    rest = [np.flatnonzero(dealt != i % recipe.folds) for i in range(recipe.members)]
-    metric = "squared" if task == "regression" else objective
-
-    started = time.monotonic()
-    workers = max(1, min(recipe.members, _cores()))
-    rounds = math.ceil(recipe.members / workers)
-
-    def member(i: int) -> Member:
-        return Member(plan, rows.take(rest[i]), rows.take(fold[i]), metric, [seed, 1 + i])
-
-    def train(i: int, made: Member | None = None) -> Trained:
-        deadline = None if time_limit is None else started + time_limit * (i // workers + 1) / rounds
-        report = (lambda *a: progress(i, *a)) if progress else (lambda *a: None)
-        return (made or member(i)).run(deadline, report)
-
-    first = member(0)
-    first.compile()  # before there are threads, of which each would compile it
-    with ThreadPoolExecutor(workers, "lamina-tabular") as pool:
-        trained = list(pool.map(train, range(recipe.members), [first] + [None] * (recipe.members - 1)))
+    runner = _Runner(plan, dealt, seed, time_limit, progress)
+    if task == "regression":
+        return _regression(runner, encoded, np.asarray(target, np.float64).reshape(-1, outputs), weight)
+    rows = Rows(encoded, np.asarray(target, np.float32).reshape(-1, 1), weight)
+    trained = runner.train(rows, lambda found, held: scoring.metric(objective, found, held.target, held.weight))
     temperature = 1.0
-    if task == "classification" and recipe.tempered and objective != "accuracy":
-        held = [(t.outputs, wanted[f, 0], rows.weight[f]) for t, f in zip(trained, fold, strict=True) if len(t.outputs)]
-        if held:
-            temperature = scoring.temperature(*(np.concatenate(a) for a in zip(*held, strict=True)))
+    if recipe.tempered and objective != "accuracy":
+        folded = [(t.outputs, *rows.take(runner.held(i))[1:]) for i, t in enumerate(trained)]
+        found, classes, weights = (np.concatenate(a) for a in zip(*folded, strict=True))
+        if len(found):
+            temperature = scoring.temperature(found, classes[:, 0], weights)
+    return _fitted(plan, trained, None, temperature)
+
+
+def _regression(runner: "_Runner", encoded: Encoded, values: Numpy, weight: Numpy) -> Fitted:
+    """Networks of the values, or of their logarithms where these are less skewed and the first network is better so."""
+    plain = Target.of(values, False)
+
+    def rows(target: Target) -> Rows:
+        return Rows(encoded, target.scaled(values), weight)
+
+    def measure(target: Target) -> Measure:
+        def measured(found: Numpy, held: Rows) -> float:
+            wanted = target.values(held.target)
+            return scoring.metric("squared", target.values(found) / plain.scale, wanted / plain.scale, held.weight)
+
+        return measured
+
+    target, firsts = plain, []
+    if _skewed(values):
+        target = Target.of(values, True)
+        if runner.plan.recipe.members > 1 and len(runner.held(0)):
+            firsts = [runner.train(rows(t), measure(t), only=1)[0] for t in (plain, target)]
+            better = min(firsts[0].curve) < min(firsts[1].curve)
+            target, firsts = (plain, firsts[:1]) if better else (target, firsts[1:])
+    trained = runner.train(rows(target), measure(target), done=firsts)
+    return _fitted(runner.plan, trained, target, 1.0)
+
+
+def _skewed(values: Numpy) -> bool:
+    """Whether the values are above 0 and have a long tail which their logarithms have not."""
+    if values.min() <= 0 or not values.std(0).min() > 0:
+        return False
+
+    def skewness(x: Numpy) -> Numpy:
+        return np.asarray(np.mean((x - x.mean(0)) ** 3, 0) / x.std(0) ** 3)
+
+    plain = skewness(values)
+    return bool((plain > 1).all() and (np.abs(skewness(np.log(values))) < plain / 2).all())
+
+
+def _fitted(plan: Plan, trained: list[Trained], target: Target | None, temperature: float) -> Fitted:
     return Fitted(
         plan,
         [t.params for t in trained],
-        target=scaled,
+        target=target,
         temperature=temperature,
         curves=[t.curve for t in trained],
         epochs=[t.epoch for t in trained],
     )
+
+
+class _Runner:
+    """Trains the members, each on its rows, as many at once as there are cores."""
+
+    def __init__(
+        self, plan: Plan, dealt: Numpy, seed: int, time_limit: float | None, progress: Progress | None
+    ) -> None:
+        self.plan, self.dealt, self.seed, self.progress = plan, dealt, seed, progress
+        self.end = None if time_limit is None else time.monotonic() + time_limit
+
+    def held(self, i: int) -> Numpy:
+        """The rows by which member i chooses its epoch."""
+        return np.flatnonzero(self.dealt == i % self.plan.recipe.folds)
+
+    def train(self, rows: Rows, measure: Measure, *, only: int = 0, done: Sequence[Trained] = ()) -> list[Trained]:
+        """The members, after those that are done already; or only the first ones."""
+        members = range(len(done), only or self.plan.recipe.members)
+        if not members:
+            return list(done)
+        workers = min(len(members), machine.cores())
+        rounds, now = math.ceil(len(members) / workers), time.monotonic()
+
+        def made(i: int) -> Member:
+            kept = np.flatnonzero(self.dealt != i % self.plan.recipe.folds)
+            return Member(self.plan, rows.take(kept), rows.take(self.held(i)), measure, [self.seed, 1 + i])
+
+        def train(i: int) -> Trained:
+            turn = ((i - members[0]) // workers + 1) / rounds
+            deadline = None if self.end is None else now + (self.end - now) * turn
+            report = partial(self.progress, i) if self.progress else (lambda *a: None)
+            return (first if i == members[0] else made(i)).run(deadline, report)
+
+        first = made(members[0])
+        first.compile()  # before there are threads, of which each would compile it
+        with ThreadPoolExecutor(workers, "lamina-tabular") as pool:
+            return [*done, *pool.map(train, members)]
 
 
 def _check(encoded: Encoded, task: str, objective: str) -> None:
@@ -331,15 +420,6 @@ def _check(encoded: Encoded, task: str, objective: str) -> None:
         raise invalid(f"`objective` must be one of {', '.join(OBJECTIVES)}.", received=f"objective={objective!r}")
     if not encoded.rows:
         raise invalid("There are no rows to train on.", received="0 rows")
-
-
-def _target(plan: Plan, target: Numpy) -> tuple[Target | None, Numpy]:
-    if plan.task == "classification":
-        return None, np.asarray(target, np.float32).reshape(-1, 1)
-    values = np.asarray(target, np.float64).reshape(len(target), plan.outputs)
-    scale = values.std(0)
-    scaled = Target(values.mean(0), np.where(scale > 0, scale, 1.0), values.min(0), values.max(0))
-    return scaled, ((values - scaled.mean) / scaled.scale).astype(np.float32)
 
 
 def deal(target: Numpy, task: str, folds: int, random: np.random.Generator) -> Numpy:
@@ -353,8 +433,3 @@ def deal(target: Numpy, task: str, folds: int, random: np.random.Generator) -> N
     dealt = np.empty(rows, np.int64)
     dealt[order] = np.arange(rows) % folds
     return dealt
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

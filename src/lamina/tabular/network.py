@@ -1,6 +1,7 @@
 """The network of a recipe, as pure functions: its arrays, its outputs, one step of training."""
 
 import math
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina import machine
 from lamina._types import Array, Numpy
 from lamina.layers import tabular
 from lamina.tabular.encoded import Encoded
@@ -20,6 +22,12 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"selu": tabular.selu, "mish
 ONE_CORE = {"xla_cpu_multi_thread_eigen": False}
 STEPS = 32  # in a dispatch
 CHUNK = 512  # rows in a dispatch of a prediction
+# XLA divides loops over rows among cores; rows of whole vectors (of 16 numbers in AVX-512) have no odd ends.
+LANES, LINE = 16, 128
+if machine.cores() == 1:
+    # XLA on one core takes other paths through its products than on two and more, which agree to the bit. It reads
+    # this when it starts; where it has been started already, one core has bits of its own.
+    os.environ.setdefault("NPROC", "2")
 
 
 class Plan(NamedTuple):
@@ -37,7 +45,12 @@ class Plan(NamedTuple):
         r = self.recipe
         number = (1 + r.wave_outputs if r.waves else 1) + r.bins
         features = self.numeric * number + self.onehot + len(self.sizes) * r.category_size
-        return [features, *[r.width] * r.depth, self.outputs]
+        return [-(-features // LANES) * LANES, *[r.width] * r.depth, self.outputs]
+
+    @property
+    def vector_shape(self) -> tuple[int, int]:
+        """Of the vector of small arrays, in lines."""
+        return -(-sum(math.prod(shape) for shape, _, _ in self.vectors().values()) // LINE), LINE
 
     def vectors(self) -> dict[str, tuple[tuple[int, ...], float, float]]:
         """Shape, factor of the learning rate and factor of the decay of what is kept in one vector.
@@ -64,7 +77,7 @@ class Params(NamedTuple):
     Shapes:
         kernels: features units, of each layer
         table: codes size, the embeddings of all categorical columns under each other
-        vector: all the rest that is learned
+        vector: lines 128, all the rest that is learned and zeros at its end
         edges: columns (bins + 1), of the numbers' bins; fixed
     """
 
@@ -76,12 +89,18 @@ class Params(NamedTuple):
 
 def parts(plan: Plan, vector: Any) -> dict[str, Any]:
     """The arrays that a vector is made of."""
-    found, start = {}, 0
+    found, start, vector = {}, 0, vector.reshape(-1)
     for name, (shape, _, _) in plan.vectors().items():
         stop = start + math.prod(shape)
         found[name] = vector[start:stop].reshape(shape)
         start = stop
     return found
+
+
+def lines(plan: Plan, vector: Any) -> Any:
+    """The vector with zeros at its end, in lines."""
+    library = np if isinstance(vector, np.ndarray) else jnp
+    return library.pad(vector, (0, math.prod(plan.vector_shape) - len(vector))).reshape(plan.vector_shape)
 
 
 def features(
@@ -105,7 +124,9 @@ def features(
     if plan.sizes:
         starts = np.concatenate([[0], np.cumsum(plan.sizes)[:-1]]).astype(np.int32)
         pieces.append(table[codes + starts].reshape(rows, -1))
-    scaled: Array = jnp.concatenate(pieces, 1) * small["scale"]
+    joined = jnp.concatenate(pieces, 1)
+    joined = jnp.pad(joined, ((0, 0), (0, plan.widths[0] - joined.shape[1])))
+    scaled: Array = joined * small["scale"]
     return scaled
 
 
@@ -181,7 +202,7 @@ def train_step(plan: Plan, slots: Slots, batch: tuple[Any, ...], numbers: Array,
 
     params = slots.params
     kernels, table, small = jax.grad(objective, (0, 1, 2))(params.kernels, params.table, parts(plan, params.vector))
-    gradient = jnp.concatenate([small[name].ravel() for name in plan.vectors()])
+    gradient = lines(plan, jnp.concatenate([small[name].ravel() for name in plan.vectors()]))
     factor, decays = _factors(plan)
     beta2 = plan.recipe.beta2
 
@@ -206,7 +227,7 @@ def _factors(plan: Plan) -> tuple[Numpy, Numpy]:
     shapes = plan.vectors().values()
     rates = [np.full(math.prod(shape), rate, np.float32) for shape, rate, _ in shapes]
     decays = [np.full(math.prod(shape), decay, np.float32) for shape, _, decay in shapes]
-    return np.concatenate(rates), np.concatenate(decays)
+    return lines(plan, np.concatenate(rates)), lines(plan, np.concatenate(decays))
 
 
 class Programs(NamedTuple):
@@ -279,10 +300,10 @@ def initial(plan: Plan, sample: Encoded, random: np.random.Generator) -> Params:
     kernels[-1] = np.zeros_like(kernels[-1])
     table = random.standard_normal((sum(plan.sizes), r.category_size)).astype(np.float32)
 
-    edges = bin_edges(sample.numeric, r.bins)
+    edges = tabular.bin_edges(sample.numeric, r.bins)
 
     def params() -> Params:
-        vector = np.concatenate([small[name].ravel() for name in plan.vectors()]).astype(np.float32)
+        vector = lines(plan, np.concatenate([small[name].ravel() for name in plan.vectors()]).astype(np.float32))
         return Params(tuple(kernels), table, vector, edges)
 
     if not r.data_init:
@@ -297,24 +318,3 @@ def initial(plan: Plan, sample: Encoded, random: np.random.Generator) -> Params:
         rows = random.integers(0, sample.rows, (5, widths[i + 1]))
         small[f"bias{i}"] = -(shares * np.take_along_axis(before * scale, rows, 0)).sum(0)
     return params()
-
-
-def bin_edges(numeric: Numpy, bins: int) -> Numpy:
-    """Where the bins of each column begin and end: as many rows in each, a value of many rows counting as one bin's.
-
-    Columns of fewer values have bins of no width at their end, which say nothing.
-
-    Shapes: result: columns (bins + 1)
-    """
-    edges = np.zeros((numeric.shape[1], bins + 1), np.float32)
-    for column, values in zip(edges, numeric.T, strict=True):
-        if not bins:
-            break
-        distinct, counts = np.unique(values, return_counts=True)
-        if len(distinct) > bins + 1:
-            mass = np.cumsum(np.minimum(counts, len(values) / bins))
-            places = np.searchsorted(mass, np.linspace(0, mass[-1], bins + 1)[1:-1])
-            distinct = np.unique(np.concatenate([distinct[:1], distinct[places], distinct[-1:]]))
-        column[: len(distinct)] = distinct
-        column[len(distinct) :] = distinct[-1]
-    return edges
