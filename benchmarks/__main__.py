@@ -1,25 +1,17 @@
-"""`python -m benchmarks`: measures, prints the tables and writes JSON to `benchmarks/results/`."""
+"""`python -m benchmarks`: measures every row, prints the tables, writes JSON and a picture to `benchmarks/results/`."""
 
 import json
-import os
-import platform
 import sys
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from benchmarks import run, table
-from benchmarks.peers import PEERS, load
-from benchmarks.workloads import WORKLOADS
-
-RESULTS = Path(__file__).resolve().parent / "results"
-BUSY = 0.5  # processes for each core that were running already
-_PACKAGES = ("jax", "jaxlib", "numpy", "optax", "keras", "tensorflow", "torch", "scikit-learn")
+from benchmarks import picture, record, run, table
+from benchmarks.rows import Row, chosen, rows
 
 
 class Names(click.ParamType):
@@ -40,26 +32,30 @@ class Names(click.ParamType):
         return names
 
 
+NAMES = tuple(rows())
+FAMILIES = tuple(dict.fromkeys(name.partition("_")[0] for name in NAMES if "_" in name))
+WAYS = tuple(dict.fromkeys(way for row in rows().values() for way in row.ways))
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--workloads", type=Names(tuple(WORKLOADS)), default=tuple(WORKLOADS), help="Default: all.")
-@click.option("--peers", type=Names(PEERS), default=PEERS, help="Default: all.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each peer.")
-@click.option("--seconds", type=click.FloatRange(min=0.01), default=3.0, show_default=True, help="Length of each.")
-@click.option("--predict", is_flag=True, help="Measure predict instead of fit.")
-@click.option("--quick", is_flag=True, help="One round, an eighth of the rows, half a second: does everything run?")
+@click.option(
+    "--only",
+    type=Names(tuple(dict.fromkeys((*NAMES, *FAMILIES)))),
+    default=NAMES,
+    help=f"Rows, with commas between. Default: all. There are {', '.join(NAMES)}.",
+)
+@click.option("--ways", type=Names(WAYS), default=WAYS, help=f"Default: all. There are {', '.join(WAYS)}.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each way.")
+@click.option("--seconds", type=click.FloatRange(min=0.01), default=2.0, show_default=True, help="Length of each.")
+@click.option("--quick", is_flag=True, help="One short round on less data: does everything run?")
 @click.option("--show", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Print a stored result.")
 def main(
-    workloads: tuple[str, ...],
-    peers: tuple[str, ...],
-    rounds: int,
-    seconds: float,
-    predict: bool,
-    quick: bool,
-    show: Path | None,
+    only: tuple[str, ...], ways: tuple[str, ...], rounds: int, seconds: float, quick: bool, show: Path | None
 ) -> None:
-    """Measure training speed in samples per second, lamina's and that of its peers.
+    """Measure lamina and its peers: training, prediction, the start of a process, deep networks, many networks.
 
-    Each measurement runs in a process of its own; the peers take turns. A gap under 30 % is a tie on a shared machine.
+    Each measurement runs in a process of its own; the ways of a row take turns. A way that is clearly behind in the
+    first round is not measured again. A gap under 30 % is a tie on a shared machine.
     """
     console = Console()
     if not console.is_terminal:
@@ -68,80 +64,50 @@ def main(
         draw(console, json.loads(show.read_text()))
         return
     if quick:
-        rounds, seconds = 1, min(seconds, 0.5)
+        rounds, seconds = 1, min(seconds, 0.3)
+    measured = [row._replace(ways={w: title for w, title in row.ways.items() if w in ways}) for row in chosen(only)]
+    measured = [row for row in measured if row.ways]
 
-    def report(number: int, workload: str, name: str, result: dict[str, Any]) -> None:
-        speed = result.get("samples_per_second")
-        text = f"{speed:,.0f} samples/s" if speed else "; ".join(f"{key}: {text}" for key, text in result.items())
+    def report(number: int, row: Row, way: str, result: dict[str, Any]) -> None:
+        texts = [f"{key}: {result[key]}" for key in ("failed", "absent") if key in result]
+        text = "; ".join(texts) or table.shown(result["value"], row.unit)
         console.print(
-            f"round {number + 1}/{rounds}  {workload:6} {load(name).NAME:18} {text}", highlight=False, markup=False
+            f"round {number + 1}/{rounds}  {row.name:12} {row.ways[way]:26} {text}", highlight=False, markup=False
         )
 
-    load_before = os.getloadavg()[0]
-    kind = "predict" if predict else "fit"
-    measurements = run.collect(peers, workloads, rounds=rounds, seconds=seconds, kind=kind, quick=quick, report=report)
-    options = {"rounds": rounds, "seconds": seconds, "kind": kind, "quick": quick}
-    record = {**circumstances(), "load": load_before, "options": options, "measurements": measurements}
-    record["ratios"] = [one._asdict() for one in table.ratios(table.summarize(measurements))]
-    draw(console, record)
-    console.print(f"Written to {write(record)}", highlight=False)
+    begin, made = time.perf_counter(), record.circumstances()
+    measurements = run.collect(measured, rounds=rounds, seconds=seconds, quick=quick, report=report)
+    made["options"] = {"kind": "bench", "rounds": rounds, "seconds": seconds, "quick": quick}
+    made |= {"took": time.perf_counter() - begin, "measurements": measurements}
+    made["ratios"] = [one._asdict() for one in table.ratios(table.summarize(measurements))]
+    draw(console, made)
+    path = record.write(made)
+    drawn = picture.draw(table.summarize(measurements), path.with_suffix(".png"), caption(made))
+    console.print(f"{made['took'] / 60:.0f} minutes. Written to {path} and {drawn.name}", highlight=False)
     if any("failed" in one for one in measurements):
         sys.exit(1)
 
 
-def circumstances() -> dict[str, Any]:
-    """Return when, where and with what the numbers were measured."""
-    from lamina import __version__, machine
-
-    versions = {"python": platform.python_version(), "lamina": __version__}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    devices = [f"{device.platform}:{device.number} ({device.kind})" for device in machine.devices()]
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "processor": machine.processor(),
-            "cores": machine.cores(),
-            "devices": devices,
-            "matmul_gigaflops": round(machine.matmul_rate() / 1e9, 1),
-        },
-        "versions": versions,
-    }
+def caption(made: dict[str, Any]) -> str:
+    """Return where and when, in one line."""
+    where = made["machine"]
+    return f"{where['processor']}, {where['cores']} cores, {', '.join(where['devices'])}, {made['date'][:10]}"
 
 
-def draw(console: Console, record: dict[str, Any]) -> None:
+def draw(console: Console, made: dict[str, Any]) -> None:
     """Print the tables of a result."""
-    where, options = record["machine"], record["options"]
-    lines = table.summarize(record["measurements"])
-    verb = "trained on" if options["kind"] == "fit" else "predicted"
-    console.print(f"\nSamples {verb} per second, median of {options['rounds']}", style="bold")
-    console.print(f"{where['processor']}, {where['cores']} cores, {record['date'][:10]}", highlight=False)
-    console.print(table.speeds(lines))
+    lines = table.summarize(made["measurements"])
+    console.print(f"\nMedians of up to {made['options']['rounds']} rounds", style="bold")
+    console.print(caption(made), highlight=False)
+    console.print(table.values(lines))
     for note in table.notes(lines):
         console.print(note, highlight=False, markup=False)
-    if options["kind"] == "fit":
-        console.print(table.against(table.ratios(lines)))
-    if options["quick"]:
+    console.print(table.against(table.ratios(lines)))
+    if made["options"]["quick"]:
         console.print("Quick: shows that everything runs, not how fast it is.")
-    if record["load"] > BUSY * where["cores"]:
-        console.print(
-            f"Other programs were running (load {record['load']:.1f} before the start): do not trust these numbers."
-            " Libraries whose threads wait by spinning suffer most.",
-            style="yellow",
-            highlight=False,
-        )
-
-
-def write(record: dict[str, Any], folder: Path = RESULTS) -> Path:
-    """Return the file that now holds the result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record['date'][:19].replace(':', '')}-{record['options']['kind']}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
+    warned = record.warning(made)
+    if warned:
+        console.print(warned, style="yellow", highlight=False)
 
 
 if __name__ == "__main__":

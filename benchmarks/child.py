@@ -1,6 +1,6 @@
-"""One measurement of one peer, in this process: `python -m benchmarks.child PEER WORKLOAD SECONDS KIND [quick]`.
+"""One measurement in this process: `python -m benchmarks.child ROW WAY SECONDS [quick]`.
 
-Prints one line of JSON. Whatever the peer prints itself goes nowhere, as into a file that nobody reads.
+Prints one line of JSON. Whatever the library prints itself goes nowhere, as into a file that nobody reads.
 """
 
 import json
@@ -12,18 +12,14 @@ from benchmarks import measure, peers
 from benchmarks.workloads import WORKLOADS
 
 
-def main(peer: str, workload: str, seconds: str, kind: str, *flags: str) -> None:
+def main(workload: str, peer: str, seconds: str, *flags: str) -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     chosen = WORKLOADS[workload].quick() if "quick" in flags else WORKLOADS[workload]
     result: dict[str, Any]
     try:
-        module = peers.load(peer)
-        if kind == "fit":
-            timing = measure.training(module.fit(chosen), float(seconds))
-        else:
-            timing = measure.inference(module.predict(chosen), float(seconds))
-        result = {"samples_per_second": chosen.rows / timing.epoch, **timing._asdict()}
+        timing = measure.training(peers.load(peer).fit(chosen), float(seconds))
+        result = {"value": chosen.rows / timing.epoch, **timing._asdict()}
     except peers.Absent as reason:
         result = {"absent": str(reason)}
     print(json.dumps(result), file=answer, flush=True)

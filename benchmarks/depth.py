@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import measure
-from benchmarks.__main__ import circumstances, write
-from benchmarks.run import ROOT
+from benchmarks.processes import ROOT
+from benchmarks.record import circumstances, write
 
 UNITS, BATCH, STEPS = 64, 128, 10
 WAYS = {"lamina": "lamina", "kept": "lamina, remat=False", "torch": "PyTorch eager"}

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import measure
-from benchmarks.__main__ import circumstances, write
-from benchmarks.run import ROOT
+from benchmarks.processes import ROOT
+from benchmarks.record import circumstances, write
 from benchmarks.workloads import WORKLOADS, Workload
 
 

@@ -5,7 +5,8 @@ done. What an epoch costs is a difference: the time of a fit of 1 + n epochs les
 So everything that a fit does once (checks, copies, building) and all compiling cancel, and everything that an epoch
 does (shuffling, batches, progress bar, validation where the peer has it) counts. n is such that the long fit takes
 about a third of `seconds`; there are three such pairs of fits, and the median counts (where one epoch takes longer
-than that, one pair). A fit of several epochs comes before them, so that nothing is compiled inside the timed ones.
+than that, one pair). A fit of several short epochs comes before them, so that nothing is compiled inside the
+timed ones.
 
 Compiling is reported apart: the time of the very first fit of one epoch less that of a warm one.
 """
@@ -34,9 +35,9 @@ def training(train: Callable[[int], object], seconds: float, clock: Callable[[],
         return clock() - begin
 
     first, warm = timed(1), timed(1)
-    several = min(200, max(2, math.ceil(0.3 * seconds / warm)))
-    roughly = timed(several) / several
     share = seconds / 3
+    several = min(200, max(2, math.ceil(0.9 * share / warm)))
+    roughly = timed(several) / several if warm < share else warm
     count = min(5_000, max(2, math.ceil(share / roughly)))
     costs, shorts = [], []
     for _ in range(3 if roughly < share else 1):

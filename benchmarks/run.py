@@ -1,72 +1,56 @@
-"""Runs the peers one after the other, round by round, each measurement in a process of its own."""
+"""Measures row by row, round by round; within a round the ways take turns, in another order each time."""
 
-import json
-import os
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks import peers
+from benchmarks.rows import Row
 
-ROOT = Path(__file__).resolve().parent.parent
-_LIMIT = 900  # seconds for one measurement
+BEHIND = 1.5  # times worse than the best other way in the first round: not measured again
 
 
-def schedule(names: Sequence[str], workloads: Sequence[str], rounds: int) -> Iterator[tuple[int, str, str]]:
-    """Yield (round, workload, peer): the peers side by side, in another order each round."""
+def schedule(rows: Sequence[Row], rounds: int) -> Iterator[tuple[int, Row, str]]:
+    """Yield (round, row, way): the ways side by side, in another order each round."""
     for number in range(rounds):
-        for workload in workloads:
-            turn = number % len(names)
-            for name in (*names[turn:], *names[:turn]):
-                yield number, workload, name
-
-
-def measure(name: str, workload: str, *, seconds: float, kind: str, quick: bool) -> dict[str, Any]:
-    """Return what the child found: its numbers, or `absent` or `failed` with the reason."""
-    lacking = peers.missing(name)
-    if lacking:
-        return {"absent": f"{', '.join(lacking)} is not installed"}
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.child",
-        name,
-        workload,
-        str(seconds),
-        kind,
-        *(["quick"] if quick else []),
-    ]
-    # Programs that an earlier process compiled would make the time of compiling look like nothing.
-    environment = os.environ | {"LAMINA_CACHE": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=_LIMIT)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"took longer than {_LIMIT} seconds"}
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return {"failed": lines[-1] if lines else f"ended with code {done.returncode}"}
-    return json.loads(done.stdout.splitlines()[-1])
+        for row in rows:
+            ways = tuple(row.ways)
+            turn = number % len(ways)
+            for way in (*ways[turn:], *ways[:turn]):
+                yield number, row, way
 
 
 def collect(
-    names: Sequence[str],
-    workloads: Sequence[str],
+    rows: Sequence[Row],
     *,
     rounds: int,
     seconds: float,
-    kind: str = "fit",
     quick: bool = False,
-    report: Callable[[int, str, str, dict[str, Any]], None] = lambda *_: None,
+    report: Callable[[int, Row, str, dict[str, Any]], None] = lambda *_: None,
 ) -> list[dict[str, Any]]:
-    """Return all measurements in the order in which they were made. What is absent or fails is not tried again."""
+    """Return all measurements in the order in which they were made.
+
+    What is absent or fails is not tried again. What is clearly behind after the first round is not either: nothing
+    depends on its third digit.
+    """
     found: list[dict[str, Any]] = []
-    without: dict[tuple[str, str], dict[str, Any]] = {}
-    for number, workload, name in schedule(names, workloads, rounds):
-        result = without.get((workload, name)) or measure(name, workload, seconds=seconds, kind=kind, quick=quick)
-        if "samples_per_second" not in result:
-            without[workload, name] = result
-        found.append({"round": number, "workload": workload, "peer": name, "kind": kind, **result})
-        report(number, workload, name, result)
+    without: set[tuple[str, str]] = set()
+    for number, row, way in schedule(rows, rounds):
+        if (row.name, way) in without or (number and way in behind(row, found)):
+            continue
+        begin = time.perf_counter()
+        result = row.measure(way, seconds, quick)
+        if "value" not in result:
+            without.add((row.name, way))
+        found.append({"round": number, "row": row.name, "way": way, "took": time.perf_counter() - begin, **result})
+        report(number, row, way, result)
     return found
+
+
+def behind(row: Row, found: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the ways that were clearly worse than the best of the others in the first round."""
+    first = {m["way"]: m["value"] for m in found if m["row"] == row.name and m["round"] == 0 and "value" in m}
+    others = {way: value for way, value in first.items() if way not in row.own}
+    if not others:
+        return set()
+    best = max(others.values()) if row.more else min(others.values())
+    return {way for way, value in others.items() if (best / value if row.more else value / best) > BEHIND}

@@ -1,4 +1,7 @@
-"""What is trained: four networks from tiny to wide, on made-up rows whose labels can be learned."""
+"""What is trained: four networks from tiny to wide, on made-up rows whose labels can be learned.
+
+The wide one twice: in float32, and with products of bfloat16 and weights of float32 (Keras's `mixed_bfloat16`).
+"""
 
 from typing import NamedTuple
 
@@ -6,12 +9,13 @@ import numpy as np
 
 
 class Workload(NamedTuple):
-    """A network and its data: widths from the inputs to the classes, rows in a batch, rows in an epoch."""
+    """A network and its data: widths from the inputs to the classes, rows in a batch, in an epoch, dtype policy."""
 
     name: str
     widths: tuple[int, ...]
     batch: int
     rows: int
+    policy: str = "float32"
 
     @property
     def validation_rows(self) -> int:
@@ -43,7 +47,7 @@ WORKLOADS = {
         Workload("tiny", (4, 16, 3), 32, 12_800),
         Workload("small", (64, 128, 64, 10), 32, 12_800),
         Workload("mnist", (784, 512, 256, 10), 128, 12_800),
-        Workload("wide", (1024, 4096, 4096, 1000), 512, 3_072),
+        Workload("wide", (1024, 4096, 4096, 1000), 512, 1_536),
+        Workload("wide_bf16", (1024, 4096, 4096, 1000), 512, 1_536, "mixed_bfloat16"),
     )
 }
-GOALS = {"tiny": 60.0, "small": 5.0, "mnist": 1.35, "wide": 1.05}  # times the best peer

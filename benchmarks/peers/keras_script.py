@@ -8,8 +8,10 @@ from benchmarks.workloads import Workload
 
 def model(keras: Any, workload: Workload) -> Any:
     keras.utils.set_random_seed(0)
-    hidden = [keras.layers.Dense(units, activation="relu") for units in workload.widths[1:-1]]
-    network = keras.Sequential([keras.Input((workload.widths[0],)), *hidden, keras.layers.Dense(workload.widths[-1])])
+    policy = workload.policy
+    hidden = [keras.layers.Dense(units, activation="relu", dtype=policy) for units in workload.widths[1:-1]]
+    last = keras.layers.Dense(workload.widths[-1], dtype=policy)
+    network = keras.Sequential([keras.Input((workload.widths[0],)), *hidden, last])
     network.compile(
         optimizer=keras.optimizers.Adam(), loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )

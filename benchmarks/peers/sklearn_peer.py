@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.peers import Absent
 from benchmarks.workloads import Workload
 
 NAME = "scikit-learn"
@@ -11,6 +12,8 @@ REQUIRES = ("sklearn",)
 
 
 def fit(workload: Workload) -> Callable[[int], object]:
+    if workload.policy != "float32":
+        raise Absent("it has no bfloat16")
     (x, y), _ = workload.data()
     return lambda epochs: _classifier(workload, epochs).fit(x, y)
 

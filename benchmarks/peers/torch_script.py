@@ -31,7 +31,8 @@ def fit(workload: Workload, wrap: Callable[[Any], Any] = lambda module: module) 
         for _ in range(epochs):
             for rows in torch.randperm(len(inputs)).split(workload.batch):
                 optimizer.zero_grad()
-                loss = criterion(model(inputs[rows]), labels[rows])
+                with torch.autocast("cpu", torch.bfloat16, enabled=workload.policy == "mixed_bfloat16"):
+                    loss = criterion(model(inputs[rows]), labels[rows])
                 loss.backward()
                 optimizer.step()
         loss.item()

@@ -13,7 +13,7 @@ _MODULES = frozenset(
     {
         "activations", "callbacks", "config", "constraints", "datasets", "distillation", "dtype_policies", "errors",
         "initializers", "inspect", "keras", "layers", "losses", "many", "metrics", "models", "ops", "optimizers",
-        "random", "registry", "regularizers", "saving", "tabular", "tf", "training", "utils", "wrappers",
+        "random", "registry", "regularizers", "saving", "speed", "tabular", "tf", "training", "utils", "wrappers",
     }
 )  # fmt: skip
 _NAMES = {

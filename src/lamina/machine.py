@@ -121,6 +121,33 @@ def matmul_rate(size: int | None = None, dtype: str = "float32", *, seconds: flo
     return 2.0 * size**3 / _median_time(lambda: product(left, right).block_until_ready(), seconds)
 
 
+def stream_rate(nbytes: int = 256 << 20, *, seconds: float = 0.5) -> float:
+    """Return the bytes per second that `a = a * s + b` reads and writes over arrays of `nbytes` in sum.
+
+    Small sizes measure the caches, large ones the memory. The passes run in one program, so that none is dispatched.
+
+    Args:
+        nbytes: Bytes of both arrays together, in float32.
+        seconds: Time to spend measuring, beside compiling.
+    """
+    size = max(16, positive_integer(nbytes, "nbytes", owner="stream_rate") // 8)
+    a, b = jnp.zeros(size, "float32"), jnp.ones(size, "float32")
+    passes = jax.jit(lambda a, b, n: jax.lax.fori_loop(0, n, lambda _, c: c * 0.5 + b, a))
+
+    def timed(count: int) -> float:
+        begin = time.perf_counter()
+        passes(a, b, count).block_until_ready()
+        return time.perf_counter() - begin
+
+    timed(2)
+    count = 2
+    while (taken := timed(count)) < seconds / 6 and count < 1 << 20:
+        count *= 2 if taken > seconds / 60 else 8
+    several = [timed(2 * count) - timed(count) for _ in range(3)]
+    rest = statistics.median(several)
+    return 12.0 * size * count / (rest if rest > 0 else taken)
+
+
 def _median_time(work: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
     """Return the median time of `work`, done for about `seconds` and at least five times."""
     times: list[float] = []

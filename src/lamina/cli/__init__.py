@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "Show what a trained model does with each column, how good it is, what it looks at.",
     "info": "Show what a file holds; without one: versions, devices and the speed of this machine.",
     "convert": "Write the model of one file to a file of another kind.",
+    "bench": "Measure how fast the model of a file runs here, and what holds it back.",
     "diff": "Show how the layers, shapes and values of two files differ.",
 }
 
