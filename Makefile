@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A changed source of the native kernels is built anew by the install.
 KERNELS := $(wildcard src/lamina/native/*.cpp src/lamina/native/*.h src/lamina/native/*.inc) src/lamina/native/CMakeLists.txt
 
-.PHONY: help setup demo test sanitize check ci bench bench-tables fuzz format clean conformance conformance-all pages
+.PHONY: help setup demo test sanitize check ci bench bench-scaling bench-tables figures fuzz format clean conformance conformance-all pages
 .DEFAULT_GOAL := help
 
 help:  ## list the verbs
@@ -58,11 +58,15 @@ fuzz: $(READY)  ## read damaged files for ten minutes with each reader (FUZZ="--
 
 ci: check test sanitize conformance  ## what CI runs: the checks, the tests, the kernels under sanitizers, Keras's own tests
 
-bench: $(READY)  ## measure against the peers, print the table, write JSON
+bench: $(READY)  ## measure against the peers, print the table, write JSON and a picture (BENCH=--quick for less)
 	@$(BIN)/python -m pip install -q --group bench
-	@$(BIN)/python -m benchmarks
-	@$(BIN)/python -m benchmarks.many
-	@$(BIN)/python -m benchmarks.depth
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-scaling: $(READY)  ## check how time grows with samples, width, depth and batch (BENCH=--quick for less)
+	@$(BIN)/python -m benchmarks.scaling $(BENCH)
+
+figures: $(READY)  ## write the figures in README and docs/performance.md (FILES="benchmarks/results/X.json")
+	@$(BIN)/python -m benchmarks.pages $(FILES)
 
 bench-tables: $(READY)  ## tables against boosted trees (TABLES="--splits 1 --models default" for less)
 	@$(BIN)/python -m pip install -q --group tables

@@ -8,6 +8,9 @@ from benchmarks.table import Line
 
 _COLOURS = {"lamina": "#c1121f", "keras_jax": "#3a86ff", "keras_tensorflow": "#ff9f1c", "torch_eager": "#2a9d8f",
             "torch_compiled": "#8ac926", "sklearn": "#8d6e63", "onnxruntime": "#6a4c93"}  # fmt: skip
+_NAMES = {"lamina": "lamina", "keras_jax": "Keras on JAX", "keras_tensorflow": "Keras on TensorFlow",
+          "torch_eager": "PyTorch eager", "torch_compiled": "PyTorch compiled", "sklearn": "scikit-learn",
+          "onnxruntime": "ONNX Runtime"}  # fmt: skip
 _OTHER = "#777777"
 
 
@@ -27,10 +30,11 @@ def draw(lines: Sequence[Line], path: Path, caption: str) -> Path:
         own = next(one.value for one in lines if one.row == name and one.way == SUBJECT)
         for one in (one for one in lines if one.row == name and one.value):
             share = one.value / own if row.more else own / one.value
-            colour = _COLOURS.get("torch_eager" if one.way == "torch" else one.way, _OTHER)
+            peer = "torch_eager" if one.way == "torch" else one.way
+            colour = _COLOURS.get(peer, _OTHER)
             title = row.ways.get(one.way, one.way)
-            label = title if colour != _OTHER and colour not in shown else None
-            shown.add(colour)
+            label = _NAMES.get(peer) if peer not in shown else None
+            shown.add(peer)
             axes.plot(share, place, "D" if one.way == SUBJECT else "o", color=colour, markersize=9, label=label,
                       alpha=0.9, zorder=3 if one.way == SUBJECT else 2)  # fmt: skip
             if colour == _OTHER:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from benchmarks import depth, many, peers, start
+from benchmarks import depth, many, peers, predict, start
 from benchmarks.processes import answer
 from benchmarks.workloads import WORKLOADS
 
@@ -55,16 +55,15 @@ _TRAINING = {
 def rows() -> dict[str, Row]:
     """Return all rows by their names, in the order of the table."""
     found = [_training(name, goal, rival) for name, (goal, rival) in _TRAINING.items()]
-    found += _predicting()
+    found += predict.rows(Row)
     found.append(Row("start", start.TITLE, "s", False, start.WAYS, start.measured, bound=1.2))
-    found.append(
-        Row("depth", "1,200 layers of 64, a step", "ms", False, depth.WAYS, _deep, goal=2.4, own=("lamina", "kept"))
-    )
+    title = "1,200 layers of 64 units, a step"
+    found.append(Row("depth", title, "ms", False, depth.WAYS, _deep, goal=2.4, own=("lamina", "kept")))
     ways = {"lamina" if way == "many" else way: title for way, title in many.WAYS.items()}
     for name, case in many.CASES.items():
         widths = "-".join(map(str, case.workload.widths))
         goal, rival = case.times.get("torch"), ""
-        title = f"{case.networks:,} networks {widths}, steps in sum"
+        title = f"{case.networks:,} networks of {widths} at once"
         found.append(
             Row(f"many_{name}", title, "steps/s", True, ways, partial(_many, name), goal, case.steps, rival,
                 ("lamina", "alone"))
@@ -92,14 +91,6 @@ def _trained(workload: str, way: str, seconds: float, quick: bool) -> dict[str, 
     if quick and way == "torch_compiled":
         return {"absent": "left out where it must be quick: it compiles for long"}
     return answer(["-m", "benchmarks.child", workload, way, str(seconds), *(["quick"] if quick else [])])
-
-
-def _predicting() -> list[Row]:
-    try:
-        from benchmarks import predict
-    except ImportError:
-        return []
-    return predict.rows(Row)  # type: ignore[no-any-return]
 
 
 def _deep(way: str, seconds: float, quick: bool) -> dict[str, Any]:

@@ -84,8 +84,8 @@ def _ratio(row: Row, rival: Row, lines: Sequence[Line], judged: bool) -> Ratio:
         ratio = own / others[best] if row.more else others[best] / own
     asked, bound = (row.goal, row.bound) if judged else (None, None)
     reached = None
-    if own is not None and (asked is not None or bound is not None):
-        enough = asked is None or (ratio is not None and ratio >= asked)
+    if own is not None and (bound is not None or (asked is not None and ratio is not None)):
+        enough = asked is None or ratio is None or ratio >= asked
         reached = enough and (bound is None or (own >= bound if row.more else own <= bound))
     return Ratio(row.name, rival.name, best, ratio, asked, bound, reached)
 

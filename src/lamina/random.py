@@ -108,7 +108,7 @@ def draw_key(seed: "int | SeedGenerator | Array | None") -> Array:
     if isinstance(seed, jax.Array):
         return seed
     if isinstance(seed, int | np.integer):
-        return jnp.array([int(seed) & 0xFFFFFFFF, 0], jnp.uint32)
+        return jnp.asarray(np.array([int(seed) & 0xFFFFFFFF, 0], np.uint32))  # a list would be a program to compile
     if seed is None:
         return global_generator().next(ordered=False)
     raise invalid(

@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -119,10 +119,11 @@ def measure(model: Any, batch_size: int = 32, *, seconds: float = 1.0) -> Speed:
     y = _targets(model, count * batch_size)
     calls = _predicting(model, x, sorted({*ROWS, largest}), seconds)
     training = _training(model, x, y, batch_size, count, seconds)
+    held = training.work.held
     used = {kind for one in (training, *calls) for kind in one.work.flops}
     limits = [(f"{kind} matrix product", f"{rate(kind) / 1e9:,.0f} GFLOP/s") for kind in sorted(used)]
     limits += [
-        (f"memory, {_size(work.held)} at once", f"{stream(work.held) / 1e9:,.1f} GB/s"),
+        (f"memory, {_size(held)} at once", f"{stream(held) / 1e9:,.1f} GB/s"),
         ("a step that does nothing", f"{1e6 * step_cost():,.1f} us"),
         ("a predict that does nothing", f"{1e6 * call_cost():,.1f} us"),
     ]
@@ -144,7 +145,7 @@ def _predicting(model: Any, x: Tree, rows: list[int], seconds: float) -> list[Sh
     shares: list[Share] = []
     for n in rows:
         part = _first(x, n)
-        took = median(lambda part=part, n=n: model.predict(part, batch_size=max(32, n), verbose=0), seconds)
+        took = median(partial(model.predict, part, batch_size=max(32, n), verbose=0), seconds)
         work = predicting_work(model, part)
         compute, memory = bounds(work)
         fixed = shares[0].dispatch if shares else max(0.0, took - max(compute, memory))
@@ -350,7 +351,7 @@ def _compile(model: Any) -> str:
 
 
 def _name(loss: Any) -> str:
-    return loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", str(loss))
+    return str(loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", loss))
 
 
 def _targets(model: Any, rows: int) -> Tree:

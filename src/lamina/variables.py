@@ -154,6 +154,7 @@ class Variable(Operators):
         self._index = 0  # its row there
         self._own: Array | None = None
         config.same_process()
+        config.place_compilation_cache()  # drawing the first weights is what a process compiles first
         self._array = self._initial(initializer, shape, dtype)
         self._dtype = self._array.dtype.name
         self.shape = tuple(self._array.shape)

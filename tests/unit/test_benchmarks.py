@@ -1,7 +1,6 @@
 import io
 import json
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,10 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the benchmarks are no part of the package
 
 from benchmarks import __main__ as command
-from benchmarks import measure, peers, run, table
-from benchmarks.workloads import GOALS, WORKLOADS
+from benchmarks import measure, peers, picture, processes, run, start, table
+from benchmarks import record as records
+from benchmarks.rows import Row, chosen, rows
+from benchmarks.workloads import WORKLOADS
 
 
 class Clock:
@@ -33,9 +34,9 @@ class Clock:
         self.now += self.noise.pop(0) if self.noise else 0.0
 
 
-def measurement(peer, speed=None, *, workload="tiny", number=0, **more):
-    result = {"samples_per_second": speed, "epoch": 1.0, "compiling": 2.0, "epochs": 3} if speed else {}
-    return {"round": number, "workload": workload, "peer": peer, "kind": "fit", **result, **more}
+def measurement(way, value=None, *, row="tiny", number=0, **more):
+    result = {"value": value, "epoch": 1.0, "compiling": 2.0, "epochs": 3} if value else {}
+    return {"round": number, "row": row, "way": way, **result, **more}
 
 
 # Timing
@@ -102,20 +103,33 @@ def test_data_is_the_same_each_time_and_its_labels_can_be_learned():
     assert (distances.argmin(axis=1) == y_validation).mean() > 0.95
 
 
-def test_the_workloads_and_goals_are_those_agreed_on():
-    assert {name: one.widths for name, one in WORKLOADS.items()} == {
-        "tiny": (4, 16, 3),
-        "small": (64, 128, 64, 10),
-        "mnist": (784, 512, 256, 10),
-        "wide": (1024, 4096, 4096, 1000),
+def test_the_workloads_are_those_agreed_on():
+    assert {name: (one.widths, one.batch, one.policy) for name, one in WORKLOADS.items()} == {
+        "tiny": ((4, 16, 3), 32, "float32"),
+        "small": ((64, 128, 64, 10), 32, "float32"),
+        "mnist": ((784, 512, 256, 10), 128, "float32"),
+        "wide": ((1024, 4096, 4096, 1000), 512, "float32"),
+        "wide_bf16": ((1024, 4096, 4096, 1000), 512, "mixed_bfloat16"),
     }
-    assert [(one.batch, one.rows) for one in WORKLOADS.values()] == [
-        (32, 12800),
-        (32, 12800),
-        (128, 12800),
-        (512, 3072),
-    ]
-    assert GOALS == {"tiny": 60, "small": 5, "mnist": 1.35, "wide": 1.05}
+
+
+def test_every_row_of_the_table_is_there_with_lamina_and_with_peers():
+    found = rows()
+    assert list(found) == [
+        *WORKLOADS, "predict_1", "predict_32", "predict_256", "predict_1M", "start", "depth", "many_tiny", "many_small",
+    ]  # fmt: skip
+    for row in found.values():
+        assert "lamina" in row.ways
+        assert set(row.ways) - set(row.own)
+        assert row.goal or row.bound or row.name == "many_small"
+        assert not row.rival or row.rival in found
+
+
+def test_rows_are_chosen_by_name_and_by_family():
+    assert [row.name for row in chosen(["predict", "start"])] == [
+        "predict_1", "predict_32", "predict_256", "predict_1M", "start",
+    ]  # fmt: skip
+    assert [row.name for row in chosen(["wide_bf16"])] == ["wide_bf16"]
 
 
 # Peers
@@ -131,41 +145,56 @@ def test_every_peer_has_the_same_entries_and_imports_its_library_late(name):
     assert not {"torch", "tensorflow", "keras", "sklearn"} & (set(sys.modules) - before)
 
 
-def test_peers_take_turns_and_begin_with_another_one_each_round():
-    order = list(run.schedule(["a", "b", "c"], ["x", "y"], 2))
-    assert [peer for _, workload, peer in order if workload == "x"] == ["a", "b", "c", "b", "c", "a"]
+def row(name="x", ways=("lamina", "b", "c"), **more):
+    return Row(name, name, "samples/s", True, {way: way for way in ways}, lambda *_: {"value": 1.0}, **more)
+
+
+def test_ways_take_turns_and_begin_with_another_one_each_round():
+    order = list(run.schedule([row("x", "abc"), row("y", "abc")], 2))
+    assert [way for _, one, way in order if one.name == "x"] == ["a", "b", "c", "b", "c", "a"]
     assert [number for number, *_ in order] == [0] * 6 + [1] * 6
 
 
 def test_a_peer_that_is_not_installed_is_reported_as_absent(monkeypatch):
-    monkeypatch.setattr(peers, "load", lambda _: types.SimpleNamespace(REQUIRES=("json", "no_such_package")))
-    result = run.measure("any", "tiny", seconds=1, kind="fit", quick=True)
-    assert result == {"absent": "no_such_package is not installed"}
+    monkeypatch.setattr(peers, "missing", lambda _: ["no_such_package"])
+    assert rows()["tiny"].measure("sklearn", 1.0, True) == {"absent": "no_such_package is not installed"}
 
 
 def test_scikit_learn_is_measured_in_a_process_of_its_own():
-    result = run.measure("sklearn", "tiny", seconds=0.05, kind="fit", quick=True)
-    assert result["samples_per_second"] > 0
+    result = rows()["tiny"].measure("sklearn", 0.05, True)
+    assert result["value"] > 0
     assert result["epochs"] >= 2
 
 
-def test_a_peer_that_breaks_is_reported_with_its_error():
-    result = run.measure("sklearn", "no such workload", seconds=0.05, kind="fit", quick=True)
+def test_a_process_that_breaks_is_reported_with_its_error():
+    result = processes.answer(["-m", "benchmarks.child", "no such workload", "sklearn", "0.05", "quick"])
     assert result == {"failed": "KeyError: 'no such workload'"}
 
 
-def test_what_is_absent_is_not_tried_again(monkeypatch):
+def test_what_is_absent_or_clearly_behind_is_not_measured_again():
     asked = []
+    speeds = {"lamina": 1.0, "best": 100.0, "near": 90.0, "far": 10.0}
 
-    def answer(name, workload, **_):
-        asked.append((name, workload))
-        return {"absent": "not here"} if name == "b" else {"samples_per_second": 1.0}
+    def answer(way, *_):
+        asked.append(way)
+        return {"value": speeds[way]} if way in speeds else {"absent": "not here"}
 
-    monkeypatch.setattr(run, "measure", answer)
-    found = run.collect(["a", "b"], ["x"], rounds=3, seconds=1)
-    assert asked.count(("b", "x")) == 1
-    assert len(found) == 6
-    assert [one.get("absent") for one in found if one["peer"] == "b"] == ["not here"] * 3
+    one = row("x", ("lamina", "best", "near", "far", "nobody"))._replace(measure=answer)
+    found = run.collect([one], rounds=3, seconds=1)
+    assert {way: asked.count(way) for way in one.ways} == {"lamina": 3, "best": 3, "near": 3, "far": 1, "nobody": 1}
+    assert len(found) == len(asked)
+
+
+def test_where_less_is_better_the_slow_are_those_that_are_behind():
+    found = [measurement(way, value, row="x") for way, value in (("lamina", 9.0), ("b", 1.0), ("c", 2.0))]
+    assert run.behind(row()._replace(more=False), found) == {"c"}
+
+
+@pytest.mark.parametrize("way", ["lamina", "torch_eager"])
+def test_the_start_of_a_process_is_timed_as_a_whole(way):
+    result = start.measured(way, 0.1, quick=True)
+    assert result["value"] > 0.1
+    assert result["processor"] > 0.1
 
 
 # Tables
@@ -177,14 +206,39 @@ def test_medians_and_ratios_come_from_all_rounds():
         + [measurement("keras_jax", speed) for speed in (90.0, 110.0, 10.0)]
         + [measurement("sklearn", 30.0, compiling=0.0)]
     )
-    assert [(line.peer, line.samples, line.least, line.most) for line in lines] == [
-        ("lamina", 330.0, 300.0, 900.0),
-        ("keras_jax", 90.0, 10.0, 110.0),
-        ("sklearn", 30.0, 30.0, 30.0),
+    assert [(line.way, line.value, line.worst, line.best, line.count) for line in lines] == [
+        ("lamina", 330.0, 300.0, 900.0, 3),
+        ("keras_jax", 90.0, 10.0, 110.0, 3),
+        ("sklearn", 30.0, 30.0, 30.0, 1),
     ]
     (ratio,) = table.ratios(lines)
-    assert (ratio.best, ratio.goal) == ("keras_jax", 15)
+    assert (ratio.best, ratio.reached) == ("keras_jax", False)
     assert ratio.ratio == pytest.approx(330 / 90)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "goal", "bound", "reached"),
+    [(30.0, 60.0, 2.0, None, True), (31.0, 60.0, 2.0, None, False), (30.0, 20.0, None, 35.0, True),
+     (36.0, 90.0, None, 35.0, False), (30.0, 20.0, None, None, None)],
+)  # fmt: skip
+def test_where_less_is_better_the_ratio_says_how_many_times_as_fast(own, other, goal, bound, reached):
+    known = {"x": row(goal=goal, bound=bound)._replace(more=False)}
+    lines = [table.Line("x", way, v, v, v, None, 1, "") for way, v in (("lamina", own), ("b", other))]
+    (found,) = table.ratios(lines, known)
+    assert found.ratio == pytest.approx(other / own)
+    assert found.reached is reached
+
+
+def test_half_precision_is_asked_to_beat_the_others_in_single_precision_and_shown_beside_its_own_kind():
+    lines = table.summarize([
+        measurement("torch_eager", 100.0, row="wide"), measurement("lamina", 180.0, row="wide_bf16"),
+        measurement("torch_eager", 200.0, row="wide_bf16"),
+    ])  # fmt: skip
+    found = [one for one in table.ratios(lines) if one.row == "wide_bf16"]
+    assert [(one.rival, round(one.ratio, 3), one.reached) for one in found] == [
+        ("wide_bf16", 0.9, None),
+        ("wide", 1.8, True),
+    ]
 
 
 @pytest.mark.parametrize("only", ["lamina", "keras_jax"])
@@ -198,40 +252,49 @@ def test_there_is_no_ratio_where_one_side_is_absent(only):
 def record(**changed):
     return {
         "date": "2026-01-02T03:04:05+00:00",
-        "machine": {"processor": "Abacus 9", "cores": 2},
+        "machine": {"processor": "Abacus 9", "cores": 2, "devices": ["cpu:0 (cpu)"], "system": "Linux",
+                    "matmul_gigaflops": 100.0},
+        "versions": {"jax": "0.10", "keras": None},
         "load": 0.1,
-        "options": {"rounds": 3, "seconds": 3.0, "kind": "fit", "quick": False},
+        "options": {"rounds": 3, "seconds": 3.0, "kind": "bench", "quick": False},
         "measurements": [
-            measurement("lamina", 3_000_000.0),
+            measurement("lamina", 9_000_000.0),
             measurement("keras_jax", 150_000.0),
             measurement("torch_compiled", absent="torch is not installed"),
-            measurement("lamina", 2_000.0, workload="wide"),
-            measurement("keras_jax", 1_000.0, workload="wide"),
-            measurement("torch_compiled", workload="wide", absent="torch is not installed"),
+            measurement("lamina", 2_000.0, row="wide"),
+            measurement("keras_jax", 2_500.0, row="wide"),
+            measurement("torch_compiled", row="wide", absent="torch is not installed"),
         ],
-    } | changed
+    } | changed  # fmt: skip
 
 
 def test_a_stored_result_is_printed_as_a_table(tmp_path):
-    path = command.write(record(), tmp_path / "results")
-    assert path.name == "2026-01-02T030405-fit.json"
+    path = records.write(record(), tmp_path / "results")
+    assert path.name == "2026-01-02T030405-bench.json"
     result = CliRunner().invoke(command.main, ["--show", str(path)])
     assert result.exit_code == 0, result.output
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line]
-    assert ["tiny", "lamina", "3,000,000", "3,000,000", "3,000,000", "2.0 s"] in rows
-    assert ["", "PyTorch compiled", "-", "", "", ""] in rows
-    assert ["tiny", "Keras on JAX", "20.00 x", "15 x"] in rows
-    assert ["wide", "Keras on JAX", "2.00 x", "1.03 x"] in rows
+    found = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in result.output.splitlines() if "│" in line
+    ]
+    assert ["tiny", "lamina", "9,000,000 samples/s", "9,000,000", "9,000,000", "1", "2.0 s"] in found
+    assert ["", "PyTorch compiled", "-", "", "", "", ""] in found
+    assert ["tiny", "Keras on JAX", "60.00 x", "60 x"] in found
+    assert ["wide", "Keras on JAX", "0.80 x", "1.05 x"] in found
     assert "PyTorch compiled (tiny, wide): absent: torch is not installed" in result.output
-    assert "Abacus 9, 2 cores, 2026-01-02" in result.output
+    assert "Abacus 9, 2 cores, cpu:0 (cpu), 2026-01-02" in result.output
     assert "do not trust" not in result.output
+
+
+def test_a_result_is_drawn(tmp_path):
+    path = picture.draw(table.summarize(record()["measurements"]), tmp_path / "x.png", "here")
+    assert path.read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
         ({"load": 1.7}, "load 1.7 before the start"),
-        ({"options": {"rounds": 1, "seconds": 0.5, "kind": "fit", "quick": True}}, "not how fast it is"),
+        ({"options": {"rounds": 1, "seconds": 0.5, "kind": "bench", "quick": True}}, "not how fast it is"),
     ],
 )
 def test_numbers_that_are_not_to_be_trusted_say_so(capsys, changed, expected):
@@ -247,69 +310,56 @@ def invoke(monkeypatch, tmp_path):
     """`python -m benchmarks` without the measuring: returns the result, what was asked for and what was written."""
     asked = {}
 
-    def collect(names, workloads, **options):
-        asked.update(names=names, workloads=workloads, **options)
-        result = measurement(names[0], 5.0)
-        options["report"](0, "tiny", names[0], result)
-        return [result, measurement(names[-1], **asked.pop("last", {}))] if len(names) > 1 else [result]
+    def collect(chosen, **options):
+        asked.update(rows=[one.name for one in chosen], ways=list(chosen[0].ways), **options)
+        way = asked["ways"][0]
+        result = measurement(way, **({} if last else {"value": 5.0}), row=chosen[0].name, **last)
+        options["report"](0, chosen[0], way, result)
+        return [result]
 
-    where = {name: record()[name] for name in ("date", "machine")}
+    last = {}
+    where = {name: record()[name] for name in ("date", "machine", "load", "versions")}
     monkeypatch.setattr(run, "collect", collect)
-    monkeypatch.setattr(command, "circumstances", lambda: where)
-    monkeypatch.setattr(command, "RESULTS", tmp_path)
-    write = command.write
-    monkeypatch.setattr(command, "write", lambda made: write(made, tmp_path))
+    monkeypatch.setattr(records, "circumstances", lambda: dict(where))
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
 
-    def start(*arguments, **last):
-        asked["last"] = last
+    def begin(*arguments, **given):
+        last.update(given)
         result = CliRunner().invoke(command.main, list(arguments))
         asked.pop("report", None)
-        asked.pop("last", None)
         return result, asked, [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
 
-    return start
+    return begin
 
 
 def test_without_options_everything_is_measured_in_three_rounds(invoke):
-    result, asked, written = invoke(absent="not here")
+    result, asked, written = invoke()
     assert result.exit_code == 0, result.output
     assert asked == {
-        "names": peers.PEERS,
-        "workloads": tuple(WORKLOADS),
-        "rounds": 3,
-        "seconds": 3.0,
-        "kind": "fit",
-        "quick": False,
-    }
-    assert written[0]["measurements"][0]["samples_per_second"] == 5.0
-    assert written[0]["ratios"][0]["workload"] == "tiny"
+        "rows": list(rows()), "ways": list(peers.PEERS), "rounds": 3, "seconds": 2.0, "quick": False
+    }  # fmt: skip
+    assert written[0]["measurements"][0]["value"] == 5.0
+    assert written[0]["ratios"][0]["row"] == "tiny"
 
 
 def test_options_choose_what_is_measured(invoke):
-    _, asked, _ = invoke(
-        "--workloads", "wide, tiny", "--peers", "sklearn", "--rounds", "2", "--seconds", "9", "--predict"
-    )
+    _, asked, _ = invoke("--only", "wide, tiny", "--ways", "sklearn", "--rounds", "2", "--seconds", "9")
     assert asked == {
-        "names": ("sklearn",),
-        "workloads": ("wide", "tiny"),
-        "rounds": 2,
-        "seconds": 9.0,
-        "kind": "predict",
-        "quick": False,
-    }
+        "rows": ["tiny", "wide", "wide_bf16"], "ways": ["sklearn"], "rounds": 2, "seconds": 9.0, "quick": False
+    }  # fmt: skip
 
 
 def test_quick_is_one_short_round(invoke):
-    _, asked, _ = invoke("--quick", "--rounds", "4", "--peers", "sklearn")
-    assert (asked["rounds"], asked["seconds"], asked["quick"]) == (1, 0.5, True)
+    _, asked, _ = invoke("--quick", "--rounds", "4", "--ways", "sklearn")
+    assert (asked["rounds"], asked["seconds"], asked["quick"]) == (1, 0.3, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--workloads", "huge"], "huge is not one of tiny, small, mnist, wide"),
-        (["--peers", "sklearn,caffe"], "caffe is not one of"),
-        (["--peers", ""], "nothing is not one of"),
+        (["--only", "huge"], "huge is not one of tiny, small, mnist, wide"),
+        (["--ways", "sklearn,caffe"], "caffe is not one of"),
+        (["--ways", ""], "nothing is not one of"),
         (["--rounds", "0"], "Invalid value"),
         (["--show", "no-such-file.json"], "does not exist"),
     ],
@@ -322,9 +372,9 @@ def test_a_wrong_option_is_refused(invoke, arguments, expected):
 
 
 def test_a_peer_that_failed_makes_the_command_fail_after_the_table(invoke):
-    result, _, written = invoke("--peers", "sklearn,lamina", failed="OSError: boom")
+    result, _, written = invoke("--only", "small", "--ways", "lamina", failed="OSError: boom")
     assert result.exit_code == 1
-    assert "lamina (tiny): failed: OSError: boom" in result.output
+    assert "lamina (small): failed: OSError: boom" in result.output
     assert len(written) == 1
 
 
@@ -332,7 +382,7 @@ def test_the_circumstances_name_machine_and_versions(monkeypatch):
     from lamina import machine
 
     monkeypatch.setattr(machine, "matmul_rate", lambda: 1e11)
-    found = command.circumstances()
+    found = records.circumstances()
     assert found["machine"]["cores"] == machine.cores()
     assert found["machine"]["matmul_gigaflops"] == 100.0
     assert found["versions"]["jax"]

@@ -40,7 +40,7 @@ def _table(found: Any) -> Any:
     from rich.table import Table
 
     table = Table()
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for title in ("rows", "time", "rows/s", "GFLOP/s", "compute", "memory", "dispatch", "of the limit"):
         table.add_column(title, justify="right")
     table.add_column("held back by")
@@ -48,7 +48,7 @@ def _table(found: Any) -> Any:
         rate = sum(one.work.flops.values()) / one.seconds / 1e9
         parts = (_time(part) for part in (one.compute, one.memory, one.dispatch))
         table.add_row(
-            f"{one.name}{', a step' if one.name == 'training' else ''}", f"{one.rows:,}", _time(one.seconds),
+            one.name, f"{one.rows:,}", _time(one.seconds),
             f"{one.rows / one.seconds:,.0f}", f"{rate:,.3g}", *parts, f"{one.reached:.0%}", one.holds,
         )  # fmt: skip
     return table
