@@ -238,7 +238,7 @@ def between(text: str, part: str) -> str:
     return pattern.sub(lambda _: f"{BEGIN}\n{part}\n{END}", text)
 
 
-def made(kept: dict[str, Any], root: Path = ROOT) -> dict[Path, str]:
+def made(kept: dict[str, Any], root: Path) -> dict[Path, str]:
     """Return the pages and what they should say."""
     pages = {root / "docs/performance.md": page(kept)}
     for name, language in (("README.md", "en"), ("README.zh-CN.md", "zh")):
@@ -260,7 +260,7 @@ def main(files: tuple[Path, ...]) -> None:
     if "bench" not in kept:
         raise click.ClickException("there is no result yet: name the file that `make bench` has written")
     store.write_text(json.dumps(kept, indent=1) + "\n")
-    for path, text in made(kept).items():
+    for path, text in made(kept, ROOT).items():
         path.write_text(text, encoding="utf-8")
         click.echo(f"Written: {path}")
     picture.draw(table.summarize(kept["bench"]["measurements"]), ROOT / "docs/performance.png", caption(kept["bench"]))

@@ -51,7 +51,7 @@ class Share(NamedTuple):
         work: What is done.
         compute: Its products at the machine's rate.
         memory: Its bytes at the machine's rate.
-        dispatch: What it costs however few the rows, beyond the two: that of one row is measured.
+        dispatch: What it costs however few the rows, beyond the two.
         least: What a network costs that does nothing.
     """
 
@@ -148,9 +148,11 @@ def _predicting(model: Any, x: Tree, rows: list[int], seconds: float) -> list[Sh
         took = median(partial(model.predict, part, batch_size=max(32, n), verbose=0), seconds)
         work = predicting_work(model, part)
         compute, memory = bounds(work)
-        fixed = shares[0].dispatch if shares else max(0.0, took - max(compute, memory))
-        shares.append(Share("predict", n, took, work, compute, memory, fixed, call_cost()))
-    return shares
+        shares.append(
+            Share("predict", n, took, work, compute, memory, max(0.0, took - max(compute, memory)), call_cost())
+        )
+    fixed = min(one.dispatch for one in shares)  # what rows cost on top of it is not the call's
+    return [one._replace(dispatch=fixed) for one in shares]
 
 
 def _training(model: Any, x: Tree, y: Tree, batch: int, count: int, seconds: float) -> Share:
@@ -160,8 +162,9 @@ def _training(model: Any, x: Tree, y: Tree, batch: int, count: int, seconds: flo
         return took / count, training_work(model, _first(x, rows), _first(y, rows))
 
     single, work = step(1)
-    fixed = max(0.0, single - max(bounds(work)))
+    fixed = single - max(bounds(work))
     took, work = step(batch)
+    fixed = max(0.0, min(fixed, took - max(bounds(work))))
     return Share("training", batch, took, work, *bounds(work), fixed, step_cost())
 
 
