@@ -115,8 +115,6 @@ def test_a_saved_model_cut_short_is_refused(part, share, tmp_path):
     shutil.copytree(HERE / "tf221_functional_saved", tmp_path / "m")
     data = (tmp_path / "m" / part).read_bytes()
     (tmp_path / "m" / part).write_bytes(data[: int(len(data) * share)])
-    if part.endswith("00001") and share == 0.99:
-        return  # the list of objects stands at the end of it, and the graph does without
     with pytest.raises(LaminaError):
         lamina.load_model(tmp_path / "m")
 

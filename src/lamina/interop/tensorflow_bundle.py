@@ -76,6 +76,19 @@ class Bundle:
         for handle in blocks:
             for key, value in self._block(data, *self._handle(handle, 0)):
                 self._add(key, value)
+        for shard in sorted({entry.shard for entry in self.entries.values()}):
+            self._check_whole(shard)
+
+    def _check_whole(self, shard: int) -> None:
+        """Refuse a file of arrays, if it is there, that ends before the last of them does."""
+        path = self._path(shard)
+        if os.path.isfile(path):
+            last = max((e.offset + e.size, key) for key, e in self.entries.items() if e.shard == shard)
+            if last[0] > os.path.getsize(path):
+                raise self._wrong(f"`{last[1]}` lies behind the end of {os.path.basename(path)}")
+
+    def _path(self, shard: int) -> str:
+        return f"{self._prefix}.data-{shard:05d}-of-{self._shards:05d}"
 
     def _wrong(self, why: str) -> FileFormatError:
         return FileFormatError(message(f"The checkpoint is damaged: {why}.", owner=self.source))
@@ -133,11 +146,9 @@ class Bundle:
 
     def _bytes(self, key: str) -> bytes:
         entry = self.entries[key]
-        path = f"{self._prefix}.data-{entry.shard:05d}-of-{self._shards:05d}"
+        path = self._path(entry.shard)
         if not os.path.isfile(path):
             raise self._wrong(f"the file {os.path.basename(path)} is missing")
-        if entry.offset + entry.size > os.path.getsize(path):
-            raise self._wrong(f"`{key}` lies behind the end of {os.path.basename(path)}")
         with open(path, "rb") as file:
             file.seek(entry.offset)
             return file.read(entry.size)
