@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ _custom_names: dict[Any, str] = {}
 _scope: ContextVar[dict[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039 - never changed in place
 
 
+@lru_cache(maxsize=4096)
 def snake_case(name: str) -> str:
     """Return `BatchNormalization` as `batch_normalization`: Keras's rule, also used in its files."""
     name = re.sub(r"\W+", "", name)

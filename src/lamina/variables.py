@@ -173,7 +173,10 @@ class Variable(Operators):
                     received=f"initializer={initializer!r} and shape={shape}",
                 )
             shape = tuple(shape) if not isinstance(shape, int) else (shape,)
-            if any(not isinstance(size, SupportsIndex) or isinstance(size, bool) for size in shape):
+            if any(
+                type(size) is not int and (not isinstance(size, SupportsIndex) or isinstance(size, bool))
+                for size in shape
+            ):
                 raise invalid(
                     "Shapes used to initialize variables must be fully-defined (no `None` dimensions).",
                     owner=f"Variable `{self.path}`",

@@ -27,6 +27,9 @@ from lamina.variables import Variable, autocast, bound, is_float, values
 building = threading.RLock()  # held while a call builds a layer: several threads may make the first call
 
 
+_signature = functools.lru_cache(maxsize=4096)(inspect.signature)
+
+
 def _whole_build(build: Callable[..., None]) -> Callable[..., None]:
     """Return `build` with all that surrounds it: the name scope, dropping old weights, recording the shape."""
 
@@ -35,7 +38,7 @@ def _whole_build(build: Callable[..., None]) -> Callable[..., None]:
         if self._building:
             build(self, *args, **kwargs)
             return
-        given = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        given = _signature(build).bind(self, *args, **kwargs).arguments
         shapes = {key: plain_shape(value) for key, value in list(given.items())[1:]}
         before = {**self.__dict__, "_weights": list(self._weights)}
         self._start_build(shapes)

@@ -1,5 +1,6 @@
 """A layer's constructor arguments as a config in Keras's form, and a layer from a config."""
 
+import functools
 import inspect
 from typing import Any
 
@@ -97,10 +98,9 @@ def restore(cls: type, config: Config) -> Any:
     policy = config.get("dtype")
     if type(policy) is dtype_policies.DTypePolicy:
         config["dtype"] = policy.name
-    found = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    taken, open_ended = _taken(cls.__init__)  # type: ignore[misc]
     left: Config = {}
-    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found):
-        taken = {p.name for p in found}
+    if not open_ended:
         left = {key: config.pop(key) for key in BASE if key in config and key not in taken}
     try:
         layer = cls(**config)
@@ -111,6 +111,13 @@ def restore(cls: type, config: Config) -> Any:
     for key, value in left.items():
         setattr(layer, {"dtype": "dtype_policy"}.get(key, key), value)
     return layer
+
+
+@functools.lru_cache(maxsize=1024)
+def _taken(function: Any) -> tuple[frozenset[str], bool]:
+    """Return the names of the arguments of a function, and whether it takes any others."""
+    found = inspect.signature(function).parameters.values()
+    return frozenset(p.name for p in found), any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found)
 
 
 def without_unused(kwargs: Config) -> Config:

@@ -14,7 +14,7 @@ from lamina._types import Array, Config
 from lamina.errors import FileFormatError, LaminaError, invalid, message
 from lamina.files import atomic, zips
 from lamina.files.paths import MissingFileError, as_path, not_what_it_says, signature, source_of
-from lamina.initializers import RandomInitializer
+from lamina.initializers import RandomInitializer, Zeros
 from lamina.layers.parts import Parts
 from lamina.saving import archive, assets, hdf5, weights
 from lamina.saving.legacy_config import modern
@@ -148,6 +148,7 @@ class Fill:
         self._nbytes = nbytes
         self._left = nbytes * _TIMES + _ROOM
         self._empty: list[tuple[variables.Variable, Array, RandomInitializer]] = []
+        self._zeros: dict[tuple[tuple[int, ...], str], Array] = {}  # one for all variables of a shape
 
     def __call__(self, variable: variables.Variable, initializer: Any, shape: tuple[int, ...], dtype: str) -> Any:
         """Return zeros in place of random numbers, or None to let the initializer fill the variable.
@@ -165,10 +166,14 @@ class Fill:
                     owner=self.source,
                 )
             )
-        if not isinstance(initializer, RandomInitializer) or not isinstance(initializer.seed, int):
+        random = isinstance(initializer, RandomInitializer) and isinstance(initializer.seed, int)
+        if not random and type(initializer) is not Zeros:
             return None
-        zeros = jnp.asarray(np.zeros(shape, jnp.dtype(dtype)))
-        self._empty.append((variable, zeros, initializer))
+        zeros = self._zeros.get((shape, dtype))
+        if zeros is None:
+            zeros = self._zeros[shape, dtype] = jnp.asarray(np.zeros(shape, jnp.dtype(dtype)))
+        if random:
+            self._empty.append((variable, zeros, initializer))
         return zeros
 
     def rest(self) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from lamina import config
@@ -38,6 +39,7 @@ def groups(model: Parts, skip: frozenset[int] = frozenset()) -> Iterator[Group]:
 class _Plan:
     """What goes where, and what does not fit."""
 
+    parts: list[Saveable] = field(default_factory=list)  # all of the model
     places: list[tuple[Saveable, str]] = field(default_factory=list)
     problems: list[tuple[Saveable, str]] = field(default_factory=list)  # a part and what is wrong with it
     extra: list[str] = field(default_factory=list)  # paths in the file for which the model has no part
@@ -77,8 +79,8 @@ def load(
             raise FileFormatError(complaint)
         warnings.warn(complaint, stacklevel=4)
     _warn_of_nan(file, plan)
-    with unchanged_on_failure([v for _, part in walk(model, skip) for v in variables_of(part)]):
-        for part, store in stores:
+    with unchanged_on_failure([v for part in plan.parts for v in variables_of(part)]):
+        for part, store in _on_device(stores):
             _assign(part, store, skip_mismatch)
 
 
@@ -105,6 +107,7 @@ def _plan(model: Parts, file: WeightsFile, skip: frozenset[int]) -> _Plan:
     used: set[str] = set()
     failed: dict[int, tuple[Saveable, str, str]] = {}
     for path, part in walk(model, skip):
+        plan.parts.append(part)
         found = file.groups.get(path, {})
         problem = None if isinstance(part, Optimizer) or _loads_itself(part) else _misfit(part, found)
         if problem is not None:
@@ -180,6 +183,15 @@ def _read(file: WeightsFile, plan: _Plan) -> list[tuple[Saveable, dict[str, Nump
     return stores
 
 
+def _on_device(stores: list[tuple[Saveable, dict[str, Any]]]) -> list[tuple[Saveable, dict[str, Any]]]:
+    """Return stores with the arrays of the library's layers on the device: all brought there at once."""
+    plain = [store for part, store in stores if not isinstance(part, Optimizer) and not _loads_itself(part)]
+    arrays = iter(jax.device_put([array for store in plain for array in store.values()]))
+    for store in plain:
+        store.update({name: next(arrays) for name in store})
+    return stores
+
+
 def _warn_of_nan(file: WeightsFile, plan: _Plan) -> None:
     if plan.not_finite:
         shown = ", ".join(plan.not_finite[:6]) + (" ..." if len(plan.not_finite) > 6 else "")
@@ -194,13 +206,14 @@ def _finite(array: Numpy) -> bool:
     return array.dtype.kind in "iub" or bool(np.isfinite(array).all())
 
 
-def _assign(part: Saveable, store: dict[str, Numpy], skip_mismatch: bool) -> None:
+def _assign(part: Saveable, store: dict[str, Any], skip_mismatch: bool) -> None:
+    if not _loads_itself(part):
+        part.load_own_variables(store)
+        return
     try:
         with unchanged_on_failure(variables_of(part)):
             part.load_own_variables(store)
     except Exception as error:
-        if not _loads_itself(part):
-            raise
         problem = f"`{type(part).__name__}.load_own_variables` of layer '{part.name}' failed: {error!r}"
         if not skip_mismatch:
             raise FileFormatError(message(problem, fix="nothing was changed; see to that method.")) from error
