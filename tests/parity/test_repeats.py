@@ -11,7 +11,12 @@ from lamina.training import repeats
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 8)).astype("float32")  # batches of 16: the last is short
 Y = (X @ RNG.normal(size=(8, 3)) / 3).astype("float32")
-N = 8
+N = 4  # blocks: half of what makes a run elsewhere, since unrolled programs take long to compile
+
+
+@pytest.fixture(autouse=True)
+def runs_of_so_few(monkeypatch):
+    monkeypatch.setattr(repeats, "LEAST", N)
 
 
 def chain(make, n=N, head=()):
@@ -72,7 +77,7 @@ def nested(kind):
     return chain(make)
 
 
-def frozen(which, n=16):
+def frozen(which, n=2 * N):
     model = chain(lambda i: [dense()], n=n)
     for layer in model.layers[which]:
         layer.trainable = False
@@ -83,9 +88,9 @@ def taps():
     """Outputs in the middle: what a loop goes through cannot be seen."""
     x = inputs = layers.Input((8,))
     middle = []
-    for i in range(16):
+    for i in range(2 * N):
         x = layers.Dense(8, activation="tanh")(x)
-        if i == 7:
+        if i == N - 1:
             middle.append(layers.Dense(3)(x))
     return models.Model(inputs, layers.add([layers.Dense(3)(x), *middle]))
 
@@ -136,22 +141,22 @@ MODELS = {  # name: (how it is made, lengths of the runs)
         [N],
     ),
     "regularizers that differ": (
-        lambda: chain(lambda i: [dense(kernel_regularizer=regularizers.L2(0.01 * (i // 8)))], n=16),
-        [8, 8],
+        lambda: chain(lambda i: [dense(kernel_regularizer=regularizers.L2(0.01 * (i // N)))], n=2 * N),
+        [N, N],
     ),
     "activity regularizers": (lambda: chain(lambda i: [dense(activity_regularizer="l2")]), [N]),
     "constraints": (lambda: chain(lambda i: [dense(kernel_constraint=constraints.MaxNorm(0.9))]), [N]),
     "layers of a user's": (lambda: chain(lambda i: [dense(), Scaled(0.9)]), [N]),
     "layers of a user's that differ": (lambda: chain(lambda i: [Scaled(1 - i / 100)]), []),
     "activations that differ": (
-        lambda: chain(lambda i: [layers.Dense(8, activation=["tanh", "relu"][i // 8])], 16),
-        [8, 8],
+        lambda: chain(lambda i: [layers.Dense(8, activation=["tanh", "relu"][i // N])], 2 * N),
+        [N, N],
     ),
-    "frozen at the end": (lambda: frozen(slice(8, 16)), [8, 8]),
-    "frozen all": (lambda: frozen(slice(0, 16)), [16]),
-    "frozen in the middle": (lambda: frozen(slice(8, 10), 18), [8, 8]),
-    "tapped": (taps, [8, 8]),
-    "too few": (lambda: chain(lambda i: [dense()], n=7), []),
+    "frozen at the end": (lambda: frozen(slice(N, 2 * N)), [N, N]),
+    "frozen all": (lambda: frozen(slice(0, 2 * N)), [2 * N]),
+    "frozen in the middle": (lambda: frozen(slice(N, N + 2), 2 * N + 2), [N, N]),
+    "tapped": (taps, [N, N]),
+    "too few": (lambda: chain(lambda i: [dense()], n=N - 1), []),
     "masks": (masked, [N]),
     "repeated by hand": (
         lambda: models.Sequential([layers.Input((8,)), layers.Repeat(dense(), N), layers.Dense(3)]),
