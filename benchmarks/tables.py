@@ -57,12 +57,18 @@ def geometric(ratios: Iterable[float]) -> float:
     return math.exp(statistics.fmean(math.log(r) for r in ratios))
 
 
+def _splits(results: Results, model: str, table: str) -> set[str]:
+    return {key.rsplit("/", 1)[1] for key in results if key.rsplit("/", 1)[0] == f"{model}/{table}"}
+
+
 def summary(results: Results, models: list[str], tables: list[str]) -> list[dict[str, Any]]:
-    """A row for each model that has been run on all tables."""
+    """A row for each model that has been run on the same splits of all tables as the reference has."""
     rows = []
     for model in models:
         errors = {t: mean(results, model, t, "error") for t in tables}
-        if None in errors.values():
+        if None in errors.values() or not all(
+            _splits(results, model, t) >= _splits(results, REFERENCE, t) for t in tables
+        ):
             continue
         base = {t: mean(results, REFERENCE, t, "error") for t in tables}
         best = {t: min((e for m in TREES if (e := mean(results, m, t, "error"))), default=None) for t in tables}
@@ -141,7 +147,7 @@ def main(tables: str, models: str, splits: int, data: Path, again: bool, page: b
             continue
         results = read() | {f"{model}/{table}/{split}": scored}
         RESULTS.write_text(json.dumps(results, indent=1), "utf-8")
-    rows = summary(results, list(MODELS), names)
+    rows = summary({key: s for key, s in read().items() if int(key.rsplit("/", 1)[1]) < splits}, list(MODELS), names)
     shown = Table(*heads(names), title=f"{splits} splits of 80/20; error = 1 - accuracy, or RMSE")
     for row in rows:
         shown.add_row(*cells(row, names))

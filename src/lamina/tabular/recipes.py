@@ -42,11 +42,11 @@ class Recipe:
     depth: int = 3
     members: int = 5
     folds: int = 5
-    learning_rate: float = 0.03
+    learning_rate: float = 0.04
     cycles: int = 4
     beta2: float = 0.95
-    dropout: float = 0.25
-    decay: float = 0.04
+    dropout: float = 0.15
+    decay: float = 0.02
     smoothing: float = 0.0
     activation: str = "selu"
     parametric: bool = True
