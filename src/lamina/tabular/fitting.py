@@ -22,6 +22,7 @@ from lamina.tabular.recipes import OBJECTIVES, Recipe
 
 Progress = Callable[[int, int, int, float], None]
 SAMPLE = 20_000  # rows that bins are made from
+LOGARITHM = 0.9  # of its squared error the plain target must reach on one fold, which is a noisy judge
 FEWEST = 20  # rows of which some are held back
 
 
@@ -329,7 +330,7 @@ def fit(
 
 
 def _regression(runner: "_Runner", encoded: Encoded, values: Numpy, weight: Numpy) -> Fitted:
-    """Networks of the values, or of their logarithms where these are less skewed and the first network is better so."""
+    """Networks of the values, or of their logarithms where these are less skewed and hardly worse."""
     plain = Target.of(values, False)
 
     def rows(target: Target) -> Rows:
@@ -347,7 +348,7 @@ def _regression(runner: "_Runner", encoded: Encoded, values: Numpy, weight: Nump
         target = Target.of(values, True)
         if runner.plan.recipe.members > 1 and len(runner.held(0)):
             firsts = [runner.train(rows(t), measure(t), only=1)[0] for t in (plain, target)]
-            better = min(firsts[0].curve) < min(firsts[1].curve)
+            better = min(firsts[0].curve) < LOGARITHM * min(firsts[1].curve)
             target, firsts = (plain, firsts[:1]) if better else (target, firsts[1:])
     trained = runner.train(rows(target), measure(target), done=firsts)
     return _fitted(runner.plan, trained, target, 1.0)
