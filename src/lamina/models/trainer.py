@@ -13,7 +13,7 @@ from lamina.metrics import Mean, Metric
 from lamina.models import stepping
 from lamina.models.batches import OnBatch
 from lamina.models.state import HasStateTree
-from lamina.training import checks, endings, engines, loop, prediction, session
+from lamina.training import checks, endings, engines, forward, loop, prediction, session
 from lamina.training.compiled import CompiledLoss, CompiledMetrics, check_names
 from lamina.training.resume import Keeper, Keeping
 from lamina.training.turns import Turns, alone
@@ -416,6 +416,8 @@ class Trainer(OnBatch, HasStateTree):
         Raises:
             InvalidArgumentError: If the data do not fit the model.
         """
+        if (found := forward.asked(self, x, batch_size, verbose, steps, callbacks)) is not None:
+            return found
         data = self._data(x, None, None, batch_size, False, None, steps, predicting=True, steps_name="steps")
         told = CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, epochs=1,

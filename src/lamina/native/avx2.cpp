@@ -8,7 +8,7 @@
 namespace lamina {
 static bool usable() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 const Kernels* kernels_avx2() {
-  static const Kernels kernels{"avx2", usable, avx2::bytes, avx2::run};
+  static const Kernels kernels LAMINA_KERNELS(avx2, usable);
   return &kernels;
 }
 }  // namespace lamina

@@ -11,7 +11,7 @@ static bool usable() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
 }
 const Kernels* kernels_avx512() {
-  static const Kernels kernels{"avx512", usable, avx512::bytes, avx512::run};
+  static const Kernels kernels LAMINA_KERNELS(avx512, usable);
   return &kernels;
 }
 }  // namespace lamina

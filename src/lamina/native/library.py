@@ -37,11 +37,32 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
         return None, f"of another version ({version} instead of {VERSION}): install lamina anew"
     found.lamina_native_chosen.restype = found.lamina_native_usable.restype = ctypes.c_char_p
     found.lamina_native_choose.argtypes = [ctypes.c_char_p]
+    _declare_forward(found)
     if wanted and not found.lamina_native_choose(wanted.encode()):
         names = found.lamina_native_usable().decode()
         return None, f"turned off: LAMINA_NATIVE={wanted} is none of 0,{names}"
     jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(found.lamina_native_run), platform="cpu")
     return found, ""
+
+
+def _declare_forward(found: ctypes.CDLL) -> None:
+    new, pack = found.lamina_forward_new, found.lamina_forward_pack
+    new.restype, new.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t]
+    pack.restype, pack.argtypes = ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]
+    found.lamina_forward_free.restype, found.lamina_forward_free.argtypes = None, [ctypes.c_void_p]
+    found.lamina_forward_run.argtypes = [*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_int]
+
+
+def load() -> ctypes.CDLL:
+    """Return the library, whose calls let other threads of Python run.
+
+    Raises:
+        InvalidArgumentError: If there are no native kernels.
+    """
+    found = _library()
+    if found is None:
+        raise invalid("There are no native kernels.", received=why_not())
+    return found
 
 
 def _library() -> ctypes.CDLL | None:
@@ -78,10 +99,7 @@ def use(name: str | None) -> None:
     Raises:
         InvalidArgumentError: If this machine has no such instructions, or there are no native kernels.
     """
-    found = _library()
-    if found is None:
-        raise invalid("There are no native kernels.", received=why_not())
-    if not found.lamina_native_choose((name or "").encode()):
+    if not load().lamina_native_choose((name or "").encode()):
         raise invalid(
             f"`name` must be one of {usable()} on this machine.",
             received=f"name={name!r}",

@@ -8,7 +8,7 @@
 namespace lamina {
 static bool usable() { return true; }
 const Kernels* kernels_neon() {
-  static const Kernels kernels{"neon", usable, neon::bytes, neon::run};
+  static const Kernels kernels LAMINA_KERNELS(neon, usable);
   return &kernels;
 }
 }  // namespace lamina

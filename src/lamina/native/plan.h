@@ -80,6 +80,14 @@ struct Kernels {
   bool (*usable)();
   size_t (*bytes)(const Plan&);  // working memory of a job
   void (*run)(const Job&, int thread);
+  // Prediction alone, see forward.h.
+  size_t (*packed_floats)(const LayerSpec&);
+  void (*pack)(const LayerSpec&, const float* kernel, const float* bias, float* packed);
+  int (*panel_end)(int columns, int begin);
+  void (*columns_of)(const LayerSpec&, const float* packed, const float* a, int64_t lda, float* z, int64_t ldz,
+                     int rows, int begin, int end);
+  bool (*all_finite)(const float*, int64_t count);
+  bool (*hand_over)(const LayerSpec&, float* z, int64_t ldz, float* y, int rows);
 };
 
 const Kernels* kernels_avx512();

@@ -10,7 +10,7 @@
 namespace lamina {
 static bool usable() { return true; }
 const Kernels* kernels_portable() {
-  static const Kernels kernels{"portable", usable, portable::bytes, portable::run};
+  static const Kernels kernels LAMINA_KERNELS(portable, usable);
   return &kernels;
 }
 }  // namespace lamina

@@ -70,8 +70,8 @@ def read(model: Any, names: Variables, *, training: bool) -> Reading:
         raise Unsuited("layers add to the loss (a regularizer, `add_loss`)")
     if not jax.config.jax_threefry_partitionable:  # type: ignore[attr-defined]
         raise Unsuited("`jax_threefry_partitionable` is off")
-    chain = _chain(model)
-    _check_input(model._graph.inputs[0], chain)
+    chain = chain_of(model)
+    check_input(model._graph.inputs[0], chain)
     plan = Plan(_layers(chain), epsilon=settings.epsilon())
     plan = _with_loss(plan, model)
     metrics, totals = _metrics(model, plan)
@@ -94,7 +94,7 @@ def read(model: Any, names: Variables, *, training: bool) -> Reading:
 # ---- layers
 
 
-def _chain(model: Any) -> list[Any]:
+def chain_of(model: Any) -> list[Any]:
     """Return the layers of a model, one after the other, without those that change nothing."""
     chain = list(_walk(model))
     seen: set[int] = set()
@@ -105,7 +105,8 @@ def _chain(model: Any) -> list[Any]:
     return chain
 
 
-def _check_input(tensor: Any, chain: Sequence[Any]) -> None:
+def check_input(tensor: Any, chain: Sequence[Any]) -> None:
+    """Raise `Unsuited` if the kernels do not take an input like this stand-in."""
     if tensor.dtype != "float32":
         raise Unsuited(f"its input is {tensor.dtype}")
     if len(tensor.shape) != 2 and not (chain and type(chain[0]) is layers.Flatten):
@@ -142,14 +143,19 @@ def _walk(model: Any) -> Iterator[Any]:
         raise Unsuited(f"model `{model.name}` does not give out its last layer")
 
 
-def _layers(chain: Sequence[Any]) -> tuple[DensePlan, ...]:
+def read_layers(chain: Sequence[Any]) -> tuple[DensePlan, ...]:
+    """Return layers as they are when they predict: regularizers and constraints do not matter."""
+    return _layers(chain, learning=False)
+
+
+def _layers(chain: Sequence[Any], *, learning: bool = True) -> tuple[DensePlan, ...]:
     found: list[DensePlan] = []
     dropout, bare = 0.0, False  # of the layer to come; whether the last layer may still take an activation
     for layer in chain:
         _check_types(layer)
         kind = type(layer)
         if kind is layers.Dense:
-            found.append(_dense(layer, found)._replace(dropout=dropout))
+            found.append(_dense(layer, found, learning)._replace(dropout=dropout))
             dropout, bare = 0.0, found[-1].activation == "linear"
         elif kind is layers.Dropout:
             dropout = _dropout(layer, dropout)
@@ -188,9 +194,9 @@ def _check_types(layer: Any) -> None:
         raise Unsuited(f"layer `{layer.name}` computes in {layer.compute_dtype}")
 
 
-def _dense(layer: Any, before: Sequence[DensePlan]) -> DensePlan:
+def _dense(layer: Any, before: Sequence[DensePlan], learning: bool) -> DensePlan:
     for part in ("kernel_regularizer", "bias_regularizer", "kernel_constraint", "bias_constraint"):
-        if getattr(layer, part) is not None:
+        if learning and getattr(layer, part) is not None:
             raise Unsuited(f"layer `{layer.name}` has a {part.replace('_', ' ')}")
     if not isinstance(layer.kernel, Variable) or layer.quantization_config is not None:
         raise Unsuited(f"layer `{layer.name}` has no plain kernel")

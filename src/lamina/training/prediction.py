@@ -12,7 +12,7 @@ from lamina import config
 from lamina._types import Numpy, Tree
 from lamina.callbacks import CallbackList
 from lamina.layers.host import revision as learned
-from lamina.training import repeats, steps
+from lamina.training import forward, repeats, steps
 from lamina.training.arrays import device_dtype
 from lamina.training.feed import aligned
 
@@ -31,7 +31,7 @@ class Predicting:
         config.place_compilation_cache()
         self.names = repeats.variables_of(model, "predict")
         key = ("predict", learned(), tuple(map(id, (*self.names.params, *self.names.stats))))
-        self.turns = model.turns
+        self.model, self.turns = model, model.turns
         found = model.programs.get(key)
         if found is None:
             for old in [k for k in list(model.programs) if k[0] == "predict"]:
@@ -40,7 +40,9 @@ class Predicting:
         self.run, self._changed = found
 
     def __call__(self, x: Tree) -> Tree:
-        """Return the outputs for one batch, as device arrays. Does not wait."""
+        """Return the outputs for one batch, as device arrays, not waited for, or as arrays of NumPy's."""
+        if (found := forward.predict(self.model, x)) is not None:
+            return found
         outputs, stats = self.run(*self.turns.read(self.names), x)
         self.turns.keep(self.names, stats, self._changed)
         return outputs
@@ -59,11 +61,14 @@ def rowwise(predicting: Predicting, x: Tree, batch_size: int, callbacks: Callbac
     `batch_size`. Shapes: as the model's outputs.
     """
     rows = len(jax.tree.leaves(x)[0])
+    callbacks.on_predict_begin()
+    if (found := _without_xla(predicting.model, x, batch_size, callbacks)) is not None:
+        callbacks.on_predict_end()
+        return found
     row_bytes = sum(max(1, a[:1].size) * device_dtype(a).itemsize for a in jax.tree.leaves(x))
     size = bucket_for(rows, row_bytes)
     result: Tree = None
     waiting: tuple[int, int, Tree] | None = None
-    callbacks.on_predict_begin()
     for start in range(0, rows, size):
         stop = min(start + size, rows)
         if stop - start < size:
@@ -76,6 +81,20 @@ def rowwise(predicting: Predicting, x: Tree, batch_size: int, callbacks: Callbac
     assert waiting is not None
     result = _write(result, rows, *waiting)
     callbacks.on_predict_end()
+    return result
+
+
+def _without_xla(model: Any, x: Tree, batch_size: int, callbacks: CallbackList) -> Numpy | None:
+    """Return the outputs as `training.forward` finds them, a tenth of a second at a time, or None if it does not."""
+    if not isinstance(x, np.ndarray) or (found := forward.of(model)) is None:
+        return None
+    result = np.empty((len(x), found.outputs), np.float32)
+    for start in range(0, len(x), found.piece):
+        stop = min(start + found.piece, len(x))
+        part = forward.as_floats(x[start:stop])
+        if part is None or part.shape[1:] != found.inputs or not found(part, result[start:stop]):
+            return None
+        callbacks.on_block_end(-(-stop // batch_size), dict)
     return result
 
 
