@@ -20,6 +20,7 @@ from rich.table import Table
 from benchmarks.record import circumstances, warning, write
 
 WITHIN = 0.25
+_STYLES = {"training, native": "-", "training, XLA": ":", "predict": "--"}
 LEAST = 8  # points of an engine, for a model of four numbers
 _TURNS = 30
 
@@ -273,7 +274,7 @@ def picture(found: Sequence[dict[str, Any]], path: Path, caption: str) -> Path:
         axes = figure.add_subplot(2, math.ceil(len(sweeps) / 2), place + 1)
         for kind, mark in (("training, native", "o"), ("training, XLA", "^"), ("predict", "s")):
             here = sorted((r for r in found if (r["sweep"], r["kind"]) == (sweep, kind)), key=lambda row: row["size"])
-            axes.plot([r["size"] for r in here], [r["expected"] for r in here], "--" if kind == "predict" else "-",
+            axes.plot([r["size"] for r in here], [r["expected"] for r in here], _STYLES[kind],
                       color="#333333", linewidth=1, label=f"model, {kind}")  # fmt: skip
             for regime, colour in shades.items():
                 some = [r for r in here if r["regime"] == regime]
