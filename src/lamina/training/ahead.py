@@ -21,11 +21,21 @@ class Ahead:
         self.function = function
         self._compiled: dict[Any, Any] = {}
 
+    @property
+    def compiled(self) -> bool:
+        """Whether it is compiled for some shapes."""
+        return bool(self._compiled)
+
     def __call__(self, *args: Any) -> Any:
+        return self.ready(*args)(*args)
+
+    def ready(self, *args: Any) -> Any:
+        """Return the program compiled for arguments of these shapes and types, which may be specs of arrays."""
         leaves, structure = jax.tree.flatten(args)
         key = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         compiled = self._compiled.get(key)
         if compiled is None:
+            machine.release_memory()  # single arrays, which stacks have replaced
             compiled = self._compiled[key] = self.function.lower(*args).compile()
             machine.release_memory()
-        return compiled(*args)
+        return compiled

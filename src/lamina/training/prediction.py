@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config
+from lamina import config, machine
 from lamina._types import Numpy, Tree
 from lamina.callbacks import CallbackList
 from lamina.layers.host import revision as learned
@@ -36,6 +36,7 @@ class Predicting:
         if found is None:
             for old in [k for k in list(model.programs) if k[0] == "predict"]:
                 model.programs.pop(old, None)
+            machine.program_made()
             found = model.programs[key] = steps.predict_program(model, self.names)
         self.run, self._changed = found
 

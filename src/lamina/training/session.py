@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina import config
+from lamina import config, machine
 from lamina._types import Arrays, Tree
 from lamina.errors import warn
 from lamina.layers.context import CallContext, calling
 from lamina.layers.host import revision as learned
 from lamina.stacks import Stack, spread, units_of
 from lamina.training import engines, repeats, steps
+from lamina.training.ahead import Ahead
 from lamina.training.steps import Block, State, Variables
 from lamina.variables import Variable, bound, held, isolated, moving, store, take, toggled, values
 
@@ -122,10 +123,23 @@ class Training:
     def back_up(self) -> None:
         """Copy the weights now and then, where a dispatch takes their memory over: what `recover` goes back to."""
         now = time.monotonic()
+        if isinstance(self.run, Ahead) and not self.run.compiled:
+            return  # `_prepare` makes the first, when what the compiler needs is free again
         if self.donates and (self._backup is None or now - self._backed_up > BACKUP_SECONDS):
             self._backed_up = now
             self._backup = None  # let go of the old copy first
             self._backup = (_copies(self.names.params), _copies(self.names.stats))
+
+    def _prepare(self, block: Block) -> None:
+        """Compile the program for a block, where that is done ahead, and copy the weights after it."""
+        if isinstance(self.run, Ahead):
+            arrays = State(*(tuple(v._array for v in group) for group in self.names))
+            specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), arrays)
+            self.run.ready(specs, block.data, block.rows, np.int32(block.count))
+            self.back_up()
+            machine.release_memory()
+        else:
+            self.back_up()
 
     def dispatch(self, block: Block) -> Ticket:
         """Send a block off and write the arrays to come into the variables. Does not wait."""
@@ -133,6 +147,8 @@ class Training:
             self._follow()
         if self.engine.picks is None and isinstance(block.data, steps.Rows):  # gathered for another engine
             block = block._replace(data=steps.gathered(block.data))
+        if self.donates and self._backup is None:
+            self._prepare(block)
         with interrupts_held():  # all of the new state is in the variables, or none
             self._serial += 1
             if self.donates:
@@ -360,6 +376,7 @@ def program(model: Any, names: Variables, kind: str, padded: bool, feed: Any = N
         for old in [k for k in list(model.programs) if k[0] == kind and k[1] == padded]:
             model.programs.pop(old, None)
         choose = engines.train if kind == "train" else engines.evaluate
+        machine.program_made()
         found = choose(model, names, padded=padded, batch=batch)
         model.programs[key] = found
     if feed is not None:
