@@ -42,7 +42,7 @@ LOOPS = {
     # Bytes a round that may stay. Keeping the models costs 54 KB each: one of their weights is 16 KB.
     "built": ("growth(lambda i: kept.append(made()) if leak else made(), 60, 300)", 20_000),
     # Two programs a round are compiled; their leftovers are given back with every eighth. Measured: 8 KB a round.
-    "trained": ("growth(lambda i: fitted(), 16, 32)", 60_000),
+    "trained": ("growth(lambda i: fitted(), 8, 16)", 60_000),
     "predicted": ("growth(lambda i: model.predict(x, verbose=0), 50, 400)", 2_000),
 }
 BODY = """
@@ -54,7 +54,7 @@ print(json.dumps({call}))
 
 def grown(name, leak=False):
     source = HEAD + BODY.format(leak=leak, call=LOOPS[name][0])
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=900, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

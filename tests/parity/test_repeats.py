@@ -1,5 +1,6 @@
 """Repeated layers run as one loop against the same layers run one by one: same numbers, live."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,12 +12,16 @@ from lamina.training import repeats
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 8)).astype("float32")  # batches of 16: the last is short
 Y = (X @ RNG.normal(size=(8, 3)) / 3).astype("float32")
-N = 4  # blocks: half of what makes a run elsewhere, since unrolled programs take long to compile
+N = 3  # blocks: fewer than what makes a run elsewhere, since unrolled programs take long to compile
 
 
 @pytest.fixture(autouse=True)
-def runs_of_so_few(monkeypatch):
+def little_to_compile(monkeypatch):
     monkeypatch.setattr(repeats, "LEAST", N)
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def chain(make, n=N, head=()):
