@@ -1,7 +1,7 @@
 """A network of 1,200 layers that learns, beside two of the same depth that cannot, and the picture that shows why.
 
 Each block adds to its input what two layers of 64 units make of it: `x + f(x)`. Taken away are once the `x +`, once the
-batch normalization in `f`. Run it with `python examples/deep_1200.py`; it takes some two minutes on one core.
+batch normalization in `f`. Run it with `python examples/deep_1200.py`; it takes some minutes.
 """
 
 import argparse
