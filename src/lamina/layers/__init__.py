@@ -60,6 +60,7 @@ from lamina.layers.reshaping import Flatten as Flatten
 from lamina.layers.reshaping import Permute as Permute
 from lamina.layers.reshaping import RepeatVector as RepeatVector
 from lamina.layers.reshaping import Reshape as Reshape
+from lamina.layers.reversible_embedding import ReversibleEmbedding as ReversibleEmbedding
 from lamina.layers.scaled import EnsembleDense as EnsembleDense
 from lamina.layers.scaled import FeatureScale as FeatureScale
 from lamina.layers.scaled import ParametricActivation as ParametricActivation

@@ -49,7 +49,7 @@ class Embedding(Adaptable):
     _large = "embeddings"
     _modes = ("int8", "int4")
     _across = True
-    _config_order = (
+    _config_order: tuple[str, ...] = (
         "input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer", "activity_regularizer",
         "embeddings_constraint", "mask_zero", "quantization_config",
     )  # fmt: skip
