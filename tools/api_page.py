@@ -41,8 +41,16 @@ def modules() -> list[str]:
     """Return Keras's public modules."""
     import keras
 
-    found = [m.name for m in pkgutil.walk_packages(keras.__path__, "keras.") if not m.name.startswith(_NOT_PUBLIC)]
-    return ["keras", *sorted(found)]
+    return ["keras", *sorted(_inside(keras))]
+
+
+def _inside(package: Any) -> Iterator[str]:
+    """Yield the public modules in a package. What is not public is not imported: that would change Keras's backend."""
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not module.name.startswith(_NOT_PUBLIC):
+            yield module.name
+            if module.ispkg:
+                yield from _inside(importlib.import_module(module.name))
 
 
 def rules() -> list[tuple[re.Pattern[str], str]]:
