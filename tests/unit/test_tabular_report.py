@@ -59,6 +59,9 @@ def test_an_area_without_pairs_is_none():
         (np.arange(100.0), "regression"),
         (np.arange(100.0) % 3 + 0.5, "regression"),
         (np.arange(30) % 10, "regression"),
+        (np.arange(2600) % 26, "classification"),
+        (np.arange(2600) % 26 + 5, "regression"),
+        (np.arange(2600) % 26 * (np.arange(2600) % 9 == 0), "regression"),
     ],
 )
 def test_the_task_is_told_from_the_target(target, task):

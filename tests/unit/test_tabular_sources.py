@@ -63,6 +63,11 @@ def test_a_ragged_line_far_down_is_named(written):
         gather(written("a,b\n" + "\n".join(lines)))
 
 
+def test_two_columns_of_one_name_are_refused(written):
+    with pytest.raises(InvalidArgumentError, match=r"(?s)'b' occurs 2 times.*columns 2, 3"):
+        written("a,b,b\n1,2,3\n")
+
+
 def test_a_first_line_of_numbers_is_no_header(written):
     with pytest.raises(InvalidArgumentError, match="names of the columns"):
         written("1,2\n3,4\n")

@@ -20,7 +20,7 @@ from lamina.tabular.report import findings, page
 from lamina.tabular.sources import Source, arrow
 
 MODEL = "model.safetensors"
-_CLASSES = 20  # so many different whole numbers are classes
+_CLASSES, _MOST = 20, 200  # so many different whole numbers are classes; so many if they are numbered evenly
 
 
 class Asked(NamedTuple):
@@ -85,6 +85,9 @@ def train(asked: Asked, console: Any) -> Config:
     if test.any():
         with console.status("measuring, and shuffling one column after another"):
             found |= findings.measure(model, learnt, wanted[~test], table.take(test), wanted[test], asked.wish.seed)
+        if len(found["importance"]) < found["used"]:
+            count = len(found["importance"])
+            found["notes"].append(f"There was time to shuffle {count:,} of the {found['used']:,} columns.")
     paths = page.write(found, asked.out)
     show_scores(console, found)
     pictures = sum(path.suffix == ".png" for path in paths)
@@ -103,9 +106,6 @@ def _read(asked: Asked, source: Source) -> tuple[frames.Table, Numpy, dict[str, 
     facts["rows"] = f"{total:,} rows"
     if rows.num_rows < total:
         facts["rows"] += f", of which {rows.num_rows:,} drawn at random are used: more do not fit into the memory"
-    duplicates = {name for name in rows.column_names if rows.column_names.count(name) > 1}
-    if duplicates:
-        frames.read(rows)  # says which
     column = rows.column(asked.target)
     if column.null_count == rows.num_rows:
         raise invalid(f"The target {asked.target!r} is missing in each row.", owner=source.path)
@@ -121,12 +121,17 @@ def _read(asked: Asked, source: Source) -> tuple[frames.Table, Numpy, dict[str, 
 
 
 def kind_of(target: Numpy) -> Task:
-    """Whether a target is one of classes: texts, yes or no, or a few whole numbers."""
+    """Whether a target is one of classes: texts, yes or no, few whole numbers, or more that count classes.
+
+    More than a few do so if they begin at 0 or 1, leave none out, and none is rare, as is seldom so of amounts.
+    """
     if target.dtype.kind not in "fiu":
         return "classification"
-    used = np.unique(target)
-    whole = bool((used == np.round(used)).all())
-    return "classification" if whole and len(used) <= min(_CLASSES, max(2, len(target) // 10)) else "regression"
+    used, counts = np.unique(target, return_counts=True)
+    if not (used == np.round(used)).all() or len(used) > max(2, len(target) // 10):
+        return "regression"
+    numbered = used[0] in (0, 1) and used[-1] - used[0] == len(used) - 1 and counts.min() >= counts.mean() / 4
+    return "classification" if len(used) <= _CLASSES or (numbered and len(used) <= _MOST) else "regression"
 
 
 def split(wanted: Numpy, share: float, seed: int, *, stratified: bool) -> Numpy:

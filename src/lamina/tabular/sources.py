@@ -4,6 +4,7 @@ import codecs
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -68,12 +69,25 @@ class Source:
             )
         if self.parquet:
             self.names = self._parquet().schema_arrow.names
+            self._no_twins()
             self.facts = {"file": f"{self.path}, Parquet, {_bytes(size)}"}
             return
         self.form = _form(self.path, head)
         self.names = _header(self.path, self.form)
+        self._no_twins()
         form = f"CSV of {_SEPARATORS[self.form.separator]} in {self.form.encoding}, {_bytes(size)}"
         self.facts = {"file": f"{self.path}, {form}"}
+
+    def _no_twins(self) -> None:
+        twins = [name for name, count in Counter(self.names).items() if count > 1]
+        if twins:
+            places = ", ".join(str(i + 1) for i, name in enumerate(self.names) if name == twins[0])
+            raise invalid(
+                f"The column name {twins[0]!r} occurs {self.names.count(twins[0])} times.",
+                owner=self.path,
+                received=f"columns {places} of that name",
+                fix="give each column a name of its own.",
+            )
 
     def _parquet(self) -> Any:
         import pyarrow as pa

@@ -110,7 +110,7 @@ def number(name: str, value: float) -> str:
     if name in _PERCENT:
         return f"{value:.1%}"
     if name in _UNITS:
-        return f"{value:,.4g}" if abs(value) < 1e5 else f"{value:,.0f}"
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
     return f"{value:.4f}"
 
 
