@@ -359,7 +359,7 @@ def test_losses_and_targets_may_be_nested_as_the_outputs_are():
     model = nested({"a": {"d": "mse"}, "b": ["mae", None]})
     before = model.get_weights()
     logs = model.fit(X, NESTED, verbose=0).history
-    assert set(logs) == {"loss", "d_loss", "e_loss"}
+    assert set(logs) == {"loss", "a/d_loss", "b/e_loss"}
     changed = [not np.array_equal(a, b) for a, b in zip(before[::2], model.get_weights()[::2], strict=True)]
     assert dict(zip([v.path.split("/")[-2] for v in model.weights[::2]], changed, strict=True)) == {
         "c": False, "d": True, "e": True, "f": False,
@@ -370,8 +370,8 @@ def test_losses_and_targets_may_be_nested_as_the_outputs_are():
 @pytest.mark.parametrize(
     ("loss", "y", "words"),
     [
-        pytest.param({"a": {"x": "mse"}}, NESTED, r"`loss`\['a'\]\['x'\] can't be found in the model's output", id="a slip"),
-        pytest.param({"b": {"e": "mse"}}, NESTED, r"`loss`\['b'\] can't be found(?s:.)*a dict where the output is a tuple",
+        pytest.param({"a": {"x": "mse"}}, NESTED, r"\('a', 'x'\) in the `loss` argument(?s:.)*Known names: 'c', 'd'", id="a slip"),
+        pytest.param({"b": {"e": "mse"}}, NESTED, r"\('b', 'e'\) in the `loss` argument(?s:.)*build it like the model's outputs",
                      id="another structure"),
         pytest.param("mse", {**NESTED, "b": (ONE_HOT,)}, r"`y`\['b'\] can't be found", id="a target too few"),
         pytest.param("mse", [ONE_HOT, Y], "different structures(?s:.)*2 entries", id="a list of two for four"),

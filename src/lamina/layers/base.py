@@ -25,8 +25,6 @@ from lamina.ops.dispatch import first_symbolic
 from lamina.variables import Variable, autocast, bound, is_float, values
 
 building = threading.RLock()  # held while a call builds a layer: several threads may make the first call
-
-
 _signature = functools.lru_cache(maxsize=4096)(inspect.signature)
 
 
@@ -494,8 +492,8 @@ class Layer(Parts):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {key: value for key, value in self.__dict__.items() if key != "_programs"}
-        return {**state, "_inbound_nodes": [], "_outbound_nodes": []}
+        kept = {key: value for key, value in self.__dict__.items() if key != "_programs"}
+        return kept | {"_inbound_nodes": [], "_outbound_nodes": []}
 
 
 Layer.build = _whole_build(Layer.build)  # type: ignore[method-assign]
