@@ -46,7 +46,7 @@ def test_only_the_student_is_trained_also_on_what_layers_give():
     assert history["distillation_loss"][-1] < history["distillation_loss"][0]
     assert {"total_loss", "student_loss", "val_total_loss"} <= set(history)
     assert all(np.array_equal(a, b) for a, b in zip(kept, teacher.get_weights(), strict=True))
-    np.testing.assert_allclose(distiller.predict(X, verbose=0), student.predict(X, verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(distiller.predict(X, verbose=0), student.predict(X, verbose=0), rtol=1e-4, atol=1e-6)
     assert len(distiller.trainable_weights) == len(student.weights)
 
 

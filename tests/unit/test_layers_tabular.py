@@ -107,7 +107,7 @@ def test_bins_hold_equally_many_rows_and_a_frequent_value_does_not_take_them_all
     values = np.concatenate([np.zeros(900), np.arange(1, 101)]).astype("float32")[:, None]
     layer = layers.PiecewiseLinearEmbedding(None, bins=10)
     layer.adapt(values)
-    assert len(np.unique(layer.edges)) == 11
+    assert len(np.unique(layer.edges)) == 10  # one bin is that of the zeros alone
     few = layers.PiecewiseLinearEmbedding(None, bins=10)
     few.adapt(np.array([[0.0], [1.0], [1.0]]))
     np.testing.assert_array_equal(few.edges, [[0.0] + [1.0] * 10])

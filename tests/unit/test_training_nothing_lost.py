@@ -111,9 +111,13 @@ def test_interrupts_at_any_moment_leave_a_whole_model():
     model = classifier()
     for delay in RNG.uniform(0, 0.08, size=12):
         timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+
+        class Starts(callbacks.Callback):  # inside the fit, so that no signal comes before or after it
+            def on_train_begin(self, logs=None, timer=timer):
+                timer.start()
+
         with pytest.raises(KeyboardInterrupt):
-            model.fit(X, Y, epochs=10**6, verbose=0)
+            model.fit(X, Y, epochs=10**6, verbose=0, callbacks=[Starts()])
         timer.join()
         assert all(np.isfinite(w).all() for w in model.get_weights())
     usable(model)
