@@ -367,7 +367,6 @@ def _keras_operations():
     from keras.src.activations import activations as own
     from keras.src.ops import core, linalg, math, nn, numpy
     from keras.src.ops.operation import Operation
-
     from keras.src.quantizers import quantizers
 
     for module in (numpy, nn, math, core, linalg, own, quantizers):
