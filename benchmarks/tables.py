@@ -23,9 +23,7 @@ from rich.table import Table
 from benchmarks.table_peers import MODELS
 
 ROOT = Path(__file__).parent.parent
-DATA = next(
-    (p for p in (ROOT / "../shared/data/tables", Path("/work/shared/data/tables")) if p.is_dir()), ROOT / "data"
-)
+DATA = ROOT / "../shared/data/tables"
 RESULTS = ROOT / "benchmarks/results/tables.json"
 REFERENCE, TREES = "catboost", ("hgb", "xgboost", "lightgbm", "catboost")
 Results = dict[str, dict[str, float]]
