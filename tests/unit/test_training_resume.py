@@ -117,7 +117,7 @@ def train(source, kind, callbacks=(), epochs=EPOCHS, **options):
 def test_a_training_that_was_killed_ends_with_the_same_bits(source, kind, moment, tmp_path):
     copy = Copies(tmp_path / "a", tmp_path / "copy", *moment)
     straight = train(source, kind, [copy], resume=tmp_path / "a")
-    said = snapshots.read(str(tmp_path / "copy" / resume.FILE)).values
+    said = snapshots.read(str(tmp_path / "copy" / resume.FILE), kind="snapshot", fix="").values
     assert 0 < said["epoch"] < EPOCHS
     again = train(source, kind, resume=tmp_path / "copy")
     for one, other in zip(straight.get_weights(), again.get_weights(), strict=True):
@@ -170,7 +170,7 @@ def test_what_ends_a_fit_early_leaves_the_last_dispatch_in_the_folder(error, tmp
     straight = train("shuffled", "dropout")
     with pytest.raises(type(error)):
         train("shuffled", "dropout", [Raises(error, 5)], resume=tmp_path)
-    said = snapshots.read(str(tmp_path / resume.FILE)).values
+    said = snapshots.read(str(tmp_path / resume.FILE), kind="snapshot", fix="").values
     assert said["step"] > 0
     again = train("shuffled", "dropout", resume=tmp_path)
     assert again.history.history == straight.history.history
@@ -212,7 +212,7 @@ def test_every_bit_of_a_snapshot_is_guarded(tmp_path):
     snapshots.write(path, {"a": np.arange(5, dtype="float32"), "b": np.ones((2, 2), "int64")}, {"epoch": 3})
     with open(path, "rb") as file:
         data = file.read()
-    found = snapshots.read(path)
+    found = snapshots.read(path, kind="snapshot", fix="")
     assert found.values == {"epoch": 3}
     assert found.arrays["b"].tolist() == [[1, 1], [1, 1]]
     silent = []
@@ -222,7 +222,7 @@ def test_every_bit_of_a_snapshot_is_guarded(tmp_path):
         with open(path, "wb") as file:
             file.write(broken)
         try:
-            again = snapshots.read(path)
+            again = snapshots.read(path, kind="snapshot", fix="")
         except FileFormatError:
             continue
         same = again.values == found.values and all(

@@ -75,14 +75,15 @@ class BackupAndRestore(Callback):
         if keeping is None:
             raise invalid("BackupAndRestore works inside `fit` alone.", fix="pass it as `callbacks` to `model.fit`.")
         self.model._initial_epoch = None
+        fix = f"remove the folder {self.backup_dir!r} to begin anew."
         try:
-            found = snapshots.read(self._weights_path)
+            found = snapshots.read(self._weights_path, kind="backup of a training", fix=fix)
         except FileNotFoundError:
             return
         except FileFormatError:
             if not os.path.exists(self._prev_weights_path):
                 raise
-            found = snapshots.read(self._prev_weights_path)
+            found = snapshots.read(self._prev_weights_path, kind="backup of a training", fix=fix)
         self.model._initial_epoch = keeping.adopt(found).epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:

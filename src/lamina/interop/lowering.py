@@ -1,6 +1,5 @@
 """From a `Net` to primitive operations: the walk over a Sequential or functional config, models inside models too."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lamina.errors import FileFormatError, InvalidArgumentError, invalid, message
+from lamina.files.ordering import in_order
 from lamina.interop.lowered import Lowered, Operation, Shape
 from lamina.interop.net import Net
 
@@ -320,24 +320,12 @@ class _Graph:
             raise broken(f"a model with {len(self.ins)} inputs is used on {len(inputs)}")
         for (name, _, _), value in zip(self.ins, inputs, strict=True):
             self.values[name, 0] = [value]
-        waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
-        missing: dict[tuple[str, int], int] = {}
-        ready: deque[tuple[str, int]] = deque()
-        for place, use in self.uses.items():
-            needed = {self._origin(*history[:2]) for history in use.needs} - set(self.values)
-            missing[place] = len(needed)
-            for other in needed:
-                waiting.setdefault(other, []).append(place)
-            if not needed:
-                ready.append(place)
-        while ready:
-            place = ready.popleft()
+        given = set(self.values)
+        needs = {
+            place: {self._origin(*history[:2]) for history in use.needs} - given for place, use in self.uses.items()
+        }
+        for place in in_order(needs):
             self._run(place)
-            del missing[place]
-            for other in waiting.pop(place, []):
-                missing[other] -= 1
-                if not missing[other]:
-                    ready.append(other)
         return [self._end(*place) for place in self.outs]
 
     def _origin(self, name: str, number: int) -> tuple[str, int]:

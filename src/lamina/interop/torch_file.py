@@ -12,6 +12,7 @@ from lamina.errors import FileFormatError, invalid, message
 from lamina.files import atomic, zips
 from lamina.files.documents import from_json
 from lamina.files.paths import source_of
+from lamina.files.tensors import dtype_of
 from lamina.interop import inference, peers, torch_modules, torch_pickle
 from lamina.interop.chain import net_of, steps_of
 from lamina.interop.net import Net
@@ -103,7 +104,7 @@ def _unpacked(members: zipfile.ZipFile, root: str, source: str) -> tuple[Any, st
     kept: dict[str, Numpy] = {}
 
     def fetch(key: str, kind: str, count: int) -> Numpy:
-        name, dtype = f"{root}/data/{key}", _dtype(kind)
+        name, dtype = f"{root}/data/{key}", dtype_of(kind)
         if sizes.get(name) != count * dtype.itemsize:
             raise FileFormatError(
                 message(
@@ -125,16 +126,6 @@ def _unpacked(members: zipfile.ZipFile, root: str, source: str) -> tuple[Any, st
         said = from_json(zips.member(members, f"{root}/{ARCHITECTURE}", source, _ROOM), source, f"`{ARCHITECTURE}`")
         own = said.get("architecture") if isinstance(said, dict) else None
     return found, own if isinstance(own, str) else None
-
-
-def _dtype(kind: str) -> np.dtype[Any]:
-    if kind == "bfloat16":
-        import ml_dtypes
-
-        half: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-        return half
-    found: np.dtype[Any] = np.dtype(kind).newbyteorder("<")
-    return found
 
 
 def _check_total(found: Any, stored: int, source: str) -> None:
@@ -173,9 +164,9 @@ def _old(file: IO[bytes], source: str) -> Any:
 
     def sized(key: str, kind: str, count: int) -> Numpy:
         declared[key] = (kind, count)
-        if sum(n * _dtype(k).itemsize for k, n in declared.values()) > size:
+        if sum(n * dtype_of(k).itemsize for k, n in declared.values()) > size:
             raise FileFormatError(message("Its storages declare more bytes than the file has.", owner=source))
-        return np.empty(count, _dtype(kind))
+        return np.empty(count, dtype_of(kind))
 
     torch_pickle.load(file, source, sized)
     keys = torch_pickle.load(file, source, nothing)
@@ -185,10 +176,10 @@ def _old(file: IO[bytes], source: str) -> Any:
     for key in map(str, keys):
         kind, count = declared[key]
         said = int.from_bytes(file.read(8), "little")
-        data = file.read(count * _dtype(kind).itemsize)
-        if said != count or len(data) != count * _dtype(kind).itemsize:
+        data = file.read(count * dtype_of(kind).itemsize)
+        if said != count or len(data) != count * dtype_of(kind).itemsize:
             raise FileFormatError(message(f"Storage {key} is cut short.", owner=source))
-        kept[key] = np.frombuffer(data, _dtype(kind))
+        kept[key] = np.frombuffer(data, dtype_of(kind))
     file.seek(start)
     found = torch_pickle.load(file, source, lambda key, kind, count: kept[key])
     _check_total(found, sum(array.nbytes for array in kept.values()), source)

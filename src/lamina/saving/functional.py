@@ -1,12 +1,12 @@
 """Functional models as configs: layers in order, each with the nodes that use it, and back."""
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from lamina import registry, serialization
 from lamina._types import Config, Tree
 from lamina.errors import FileFormatError, message
+from lamina.files.ordering import in_order
 from lamina.graph import FunctionOperation, Graph, History, KerasTensor, Node
 from lamina.layers.base import Layer
 from lamina.layers.input import InputLayer
@@ -189,27 +189,16 @@ class _Made:
         return [tensors[0] if len(tensors) == 1 else tensors], call[0][3] if len(call[0]) > 3 else {}
 
     def connect(self) -> None:
-        """Make every call once what it needs is there: each call is looked at once for each thing that it waits for."""
-        waiting: dict[Place, list[Place]] = {}
-        missing: dict[Place, int] = {}
-        ready: deque[Place] = deque()
+        """Make every call once what it needs is there."""
+        needs: dict[Place, set[Place]] = {}
         for place, arguments in self._calls.items():
-            needed = {self._origin(history) for history in _histories(arguments)} - set(self._outputs)
+            needs[place] = {self._origin(history) for history in _histories(arguments)} - set(self._outputs)
             if place[1]:
-                needed.add((place[0], place[1] - 1))
-            missing[place] = len(needed)
-            for other in needed:
-                waiting.setdefault(other, []).append(place)
-            if not needed:
-                ready.append(place)
-        while ready:
-            place = ready.popleft()
+                needs[place].add((place[0], place[1] - 1))
+        missing = set(needs)
+        for place in in_order(needs):
             self._call(place)
-            del missing[place]
-            for other in waiting.pop(place, []):
-                missing[other] -= 1
-                if not missing[other]:
-                    ready.append(other)
+            missing.remove(place)
         if missing:
             names = ", ".join(sorted({name for name, _ in missing})[:6])
             raise _invalid(f"the graph either has loops or disconnected nodes; these layers get no input: {names}")

@@ -187,19 +187,12 @@ def load(path: str | os.PathLike[str]) -> Predictor:
         FileFormatError: If it is damaged or holds something else.
     """
     path = os.fspath(path)
+    fix = "save the model again; `lamina info FILE` says what another file holds."
+    found = snapshots.read(path, kind="model that `lamina.tabular.save` wrote", fix=fix)
     try:
-        found = snapshots.read(path)
         if found.values["kind"] != "table":
             raise ValueError("it holds something else")
         return Predictor.restore(found.values, found.arrays)
-    except FileFormatError as error:
-        why = str(error).partition("damaged: ")[2].partition("\n")[0]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        why = f"{error}."
-    raise FileFormatError(
-        message(
-            f"The file is damaged, or no model that `lamina.tabular.save` wrote: {why}",
-            owner=path,
-            fix="save the model again; `lamina info FILE` says what another file holds.",
-        )
-    )
+        problem = f"The file is damaged, or no model that `lamina.tabular.save` wrote: {error}."
+        raise FileFormatError(message(problem, owner=path, fix=fix)) from error

@@ -183,7 +183,8 @@ class Keeper:
     def find(self, keeping: Keeping) -> Place | None:
         """Hand what the folder holds to `keeping`, and return how far that training came; None for a new one."""
         try:
-            found = snapshots.read(self.path)
+            fix = f"remove the folder {os.path.dirname(self.path)!r} to begin anew."
+            found = snapshots.read(self.path, kind="snapshot of a training", fix=fix)
         except FileNotFoundError:
             return None
         return keeping.adopt(found)
