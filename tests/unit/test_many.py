@@ -226,13 +226,21 @@ def test_a_trained_model_is_a_real_one(data, tmp_path):
 
 
 def test_the_time_limit_and_ctrl_c_leave_what_was_reached(data, monkeypatch):
-    found = lamina.fit_many(plain, *data, 3, epochs=1_000_000, time_limit=0.3, seed=0)
+    told, now, later = crew.Progress.add, crew.time.monotonic, [0.0]
+    with monkeypatch.context() as patch:
+
+        def hurries(self, epochs, steps):  # a day passes with the first dispatch, however slow the machine is
+            told(self, epochs, steps)
+            later[0] = 86_400.0
+
+        patch.setattr(crew.Progress, "add", hurries)
+        patch.setattr(crew.time, "monotonic", lambda: now() + later[0])
+        found = lamina.fit_many(plain, *data, 3, epochs=1_000_000, time_limit=3600, seed=0)
     assert found.interrupted
     assert {row["status"] for row in found.table} == {"interrupted"}
-    assert all(len(h["loss"]) >= 1 for h in found.histories)
+    assert any(h.get("loss") for h in found.histories)
 
     with monkeypatch.context() as patch:
-        told = crew.Progress.add
 
         def presses(self, epochs, steps):
             told(self, epochs, steps)
