@@ -4,6 +4,8 @@ import io
 import random
 import zipfile
 
+from tests.fuzz import structures
+
 _NUMBERS = [
     0,
     1,
@@ -34,10 +36,16 @@ _WORDS = [
 ]
 
 
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """Return a file that differs in one to six places; a zip archive is often changed inside and packed anew."""
-    if data[:2] == b"PK" and rng.random() < 0.8:
+def mutated(data: bytes, rng: random.Random, name: str = "") -> bytes:
+    """Return a file that is damaged: in its form half of the time if it has one, else in one to six places.
+
+    A zip archive is mostly changed inside and packed anew.
+    """
+    if data[:2] == b"PK" and rng.random() < 0.7:
         return _inside(data, rng)
+    ways = structures.of(name, data)
+    if ways and rng.random() < 0.6:
+        return rng.choice(ways)(data, rng)
     content = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 1, 2, 3, 6])):
         rng.choice(_WAYS)(content, rng)
@@ -51,7 +59,7 @@ def _inside(data: bytes, rng: random.Random) -> bytes:
         chosen = rng.choice(names)
         for name in names:
             member = old.read(name)
-            new.writestr(zipfile.ZipInfo(name), mutated(member, rng) if name == chosen and member else member)
+            new.writestr(zipfile.ZipInfo(name), mutated(member, rng, name) if name == chosen and member else member)
     return out.getvalue()
 
 

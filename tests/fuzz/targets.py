@@ -103,18 +103,24 @@ def read(name: str, folder: pathlib.Path) -> None:
             form.read(path, **({"activations": "relu"} if name == "checkpoint" else {}))
 
 
+_TITLES = {
+    "keras": "`.keras`",
+    "weights": "`.weights.h5` of ours",
+    "weights_plain": "`.weights.h5` as Keras writes it",
+    "h5": "`.h5` of Keras 2",
+    "saved_model": "SavedModel of Keras 3",
+    "saved_model_2": "SavedModel of Keras 2",
+    "checkpoint": "TensorFlow's checkpoint",
+    "prototxt": "`.prototxt`",
+    "caffemodel_1": "`.caffemodel`, old list of layers",
+}
+
+
+def title(name: str) -> str:
+    """Return what a table calls a target."""
+    return _TITLES.get(name) or f"`{FORMATS[name].suffixes[0]}`"
+
+
 def names() -> list[str]:
     """Return the targets: the readers of Keras's files, and of each format that is read and written here."""
-    own = [form.name for form in FORMATS.values() if form.reads and form.writes]
-    return [
-        "keras",
-        "weights",
-        "weights_plain",
-        "h5",
-        "saved_model",
-        "saved_model_2",
-        "checkpoint",
-        "prototxt",
-        "caffemodel_1",
-        *own,
-    ]
+    return [*_TITLES, *(form.name for form in FORMATS.values() if form.reads and form.writes)]

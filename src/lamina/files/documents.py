@@ -7,8 +7,8 @@ from typing import Any
 from lamina.errors import FileFormatError, message
 
 _DEPTH = 300
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-_BRACKET = re.compile(rb"[\[\]{}]")
+# A string, whose brackets do not count, or a bracket.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[\]{}]', re.DOTALL)
 
 
 def from_json(data: bytes, source: str, part: str) -> Any:
@@ -23,8 +23,9 @@ def from_json(data: bytes, source: str, part: str) -> Any:
         FileFormatError: If it is no JSON, or nested without end.
     """
     depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub(b"", data)):
-        depth += 1 if bracket[0] in b"[{" else -1
+    for token in _TOKEN.finditer(data):
+        first = data[token.start()]
+        depth += 1 if first in b"[{" else -1 if first in b"]}" else 0
         if depth > _DEPTH:
             raise FileFormatError(message(f"{part} is nested more than {_DEPTH} levels deep.", owner=source))
     try:

@@ -243,7 +243,9 @@ class WeightsFile:
 
 def as_text(value: Any) -> str | None:
     """Return a text out of an attribute, or None if it is something else."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value if isinstance(value, str) else None
+    if isinstance(value, str):  # h5py keeps bytes that are no UTF-8 as halves of pairs
+        value = value.encode("utf-8", "replace")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
 
 
 def _normal(path: str) -> str:

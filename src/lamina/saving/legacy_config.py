@@ -61,7 +61,8 @@ def modern(config: Any, kind: str = "models", key: str = "") -> Any:
     if name in _MODELS and module.startswith("keras"):
         found["module"] = _MODELS[name]  # Keras 2 had them elsewhere
     if "module" not in config and isinstance(name, str) and not name.startswith("__"):
-        is_operation = "inbound_nodes" in config and not {"dtype", "trainable", "layers"} & set(inner)
+        plain = isinstance(inner, dict) and not {"dtype", "trainable", "layers"} & set(inner)
+        is_operation = "inbound_nodes" in config and plain
         kind = "src.ops.numpy" if is_operation else kind  # an array function between layers
         found["module"] = _MODELS.get(name) or _MODULES.get(kind, f"keras.{kind}")
         found["class_name"] = "Functional" if name == "Model" else name
@@ -104,7 +105,7 @@ def _renamed(inner: Config, name: str, kind: str) -> Config:
     if kind == "metrics" and isinstance(config.get("fn"), str):
         config["fn"] = {"module": "builtins", "class_name": "function", "config": config["fn"]}
     if any(
-        isinstance(node, list) for entry in _dicts(config.get("layers")) for node in entry.get("inbound_nodes") or ()
+        isinstance(node, list) for entry in _dicts(config.get("layers")) for node in _listed(entry.get("inbound_nodes"))
     ):
         for end in ("input_layers", "output_layers"):  # Keras 2 wrote a list also for one
             places = config.get(end)
@@ -116,6 +117,10 @@ def _renamed(inner: Config, name: str, kind: str) -> Config:
 
 def _dicts(values: Any) -> list[Config]:
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def compile_arguments(config: Config) -> Config:
