@@ -12,7 +12,7 @@ import pytest
 from lamina.errors import InvalidArgumentError
 from lamina.tabular import fitting, scoring
 from lamina.tabular.encoded import Encoded
-from lamina.tabular.recipes import PRESETS, recipe
+from lamina.tabular.recipes import PRESETS, Recipe, recipe, sized
 
 SMALL = {"width": 16, "epochs": 15, "members": 2, "batch": 32, "bins": 4, "waves": 4, "folds": 4}
 random = np.random.default_rng(0)
@@ -125,6 +125,46 @@ def test_progress_is_told_and_a_time_limit_shortens_the_schedule():
     assert told[0][0] == 0
     fitted = fit(time_limit=0.0, recipe=small("classification", members=1))
     assert len(fitted.curves[0]) == 1
+
+
+def test_what_the_first_network_gained_nothing_by_the_others_are_spared():
+    recipe = small("classification", epochs=30)
+    ends = fitting.cycle_ends(recipe, recipe.epochs)
+    assert ends == [2, 6, 14, 30]
+    falling = [1 / (epoch + 1) for epoch in range(30)]
+    assert fitting.enough(recipe, falling) is None
+    assert fitting.enough(recipe, falling[:14] + [falling[13]] * 16) == 14
+    assert fitting.enough(recipe, falling[:6]) is None
+    fitted = fit(recipe=small("classification", epochs=30, members=3))
+    last = fitting.enough(recipe, fitted.curves[0])
+    assert all(len(curve) <= (last or 30) for curve in fitted.curves[1:])
+
+
+@pytest.mark.parametrize(
+    ("rows", "numbers", "batch", "epochs"),
+    [
+        (100, 5, 32, 120),  # 2 steps in an epoch: as many epochs as there may be
+        (500, 5, 32, 34),
+        (2_000, 5, 128, 34),
+        (8_000, 5, 256, 30),
+        (200_000, 5, 512, 16),
+        (10_000_000, 5, 512, 7),
+        (500, 5_000, 128, 30),
+    ],
+)
+def test_few_rows_have_small_batches_and_many_rows_few_epochs(rows, numbers, batch, epochs):
+    found = sized(Recipe(), rows, numbers)
+    assert (found.batch, found.epochs) == (batch, epochs)
+    assert bool(found.bins) == bool(found.waves) == (numbers < 1_000)
+
+
+@pytest.mark.parametrize("outputs", [0, 2])
+def test_bins_go_in_as_they_are_or_as_what_is_learned_from_them(outputs):
+    steps = np.where(DATA.numeric[:, 0] > 0.3, 5.0, 1.0) + 3 * (np.abs(DATA.numeric[:, 1]) > 1)
+    fitted = fit("regression", target=steps, recipe=small("regression", bins=8, bin_outputs=outputs, epochs=30))
+    assert np.mean((fitted.predict(DATA)[:, 0] - steps) ** 2) < 0.2 * steps.var()
+    width = 3 * (4 + (outputs or 8)) + 2 + 8
+    assert fitted.plan.widths[0] == -(-width // 16) * 16
 
 
 def test_folds_are_even_and_stratified_and_none_is_held_back_of_few_rows():

@@ -15,6 +15,7 @@ import numpy as np
 from lamina import machine
 from lamina._types import Numpy
 from lamina.errors import invalid
+from lamina.layers import tabular
 from lamina.tabular import network, scoring
 from lamina.tabular.encoded import Encoded
 from lamina.tabular.network import Params, Plan, Slots
@@ -23,6 +24,7 @@ from lamina.tabular.recipes import OBJECTIVES, Recipe
 Progress = Callable[[int, int, int, float], None]
 SAMPLE = 20_000  # rows that bins are made from
 LOGARITHM = 0.9  # of its squared error the plain target must reach on one fold, which is a noisy judge
+HARDLY = 0.01  # of the metric: what is not worth another cycle
 FEWEST = 20  # rows of which some are held back
 
 
@@ -200,10 +202,11 @@ class Member:
         train: Rows to train on.
         held: Rows to choose the epoch by; may be none: then the last epoch is kept.
         measure: What is to become small, of outputs for them and of them.
+        edges: Of the bins.
         seed: Of its own random numbers.
     """
 
-    def __init__(self, plan: Plan, train: Rows, held: Rows, measure: Measure, seed: list[int]) -> None:
+    def __init__(self, plan: Plan, train: Rows, held: Rows, measure: Measure, edges: Numpy, seed: list[int]) -> None:
         self.plan, self.train, self.held, self.measure = plan, train, held, measure
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
         rows = train.encoded.rows
@@ -211,7 +214,8 @@ class Member:
         self.steps = max(1, rows // self.batch)
         self.epochs = plan.recipe.epochs
         self.done = 0
-        params = network.initial(plan, train.encoded.take(self.random.permutation(rows)[:SAMPLE]), self.random)
+        sample = train.encoded.take(self.random.permutation(rows)[: network.CHUNK])
+        params = network.initial(plan, sample, self.random, edges)
         zeros = jax.tree.map(np.zeros_like, params)
         self.slots = Slots(params, zeros, zeros)
 
@@ -240,8 +244,10 @@ class Member:
         for start in range(0, len(order), network.STEPS * self.batch):
             self._dispatch(order[start : start + network.STEPS * self.batch])
 
-    def run(self, deadline: float | None, report: Callable[[int, int, float], None]) -> Trained:
-        """Trains to the end of the schedule, or of the cycle that was no better, or of the time."""
+    def run(
+        self, deadline: float | None, report: Callable[[int, int, float], None], last: int | None = None
+    ) -> Trained:
+        """Trains to the end of the schedule, or of the cycle that was no better, or of the time, or to epoch `last`."""
         best, curve, start = (math.inf, self.slots.params, 0, np.zeros((0, self.plan.outputs))), [], time.monotonic()
         epoch, before = 0, math.inf
         while epoch < self.epochs:
@@ -257,6 +263,8 @@ class Member:
             if metric <= best[0]:
                 best = (metric, self.slots.params, epoch, found)
             report(epoch, self.epochs, metric)
+            if last is not None and epoch >= last:
+                break
             if self.plan.recipe.patience and curve and self._cycle_ends(epoch):
                 if best[0] >= before:
                     break
@@ -270,9 +278,19 @@ class Member:
         self.epochs = min(self.epochs, most)
 
     def _cycle_ends(self, epoch: int) -> bool:
-        cycles = 2**self.plan.recipe.cycles - 1
-        ends = [math.ceil(self.epochs * (2**k - 1) / cycles) for k in range(2, self.plan.recipe.cycles)]
-        return epoch in ends
+        return epoch in cycle_ends(self.plan.recipe, self.epochs)[1:-1]
+
+
+def cycle_ends(recipe: Recipe, epochs: int) -> list[int]:
+    """The epochs in which a cycle of the learning rate ends."""
+    cycles = 2**recipe.cycles - 1
+    return [math.ceil(epochs * (2**k - 1) / cycles) for k in range(1, recipe.cycles + 1)]
+
+
+def enough(recipe: Recipe, curve: list[float]) -> int | None:
+    """The end of the last cycle but one, if a network gained less than a hundredth after it; else None."""
+    end = cycle_ends(recipe, recipe.epochs)[-2]
+    return end if len(curve) >= end and min(curve[:end]) <= (1 + HARDLY) * min(curve) else None
 
 
 def fit(
@@ -315,7 +333,9 @@ def fit(
     weight = np.ones(encoded.rows, np.float32) if weight is None else np.asarray(weight, np.float32)
     weight = weight / np.float32(weight.mean())
     dealt = deal(target, task, recipe.folds, np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0]))))
-    runner = _Runner(plan, dealt, seed, time_limit, progress)
+    sample = np.random.Generator(np.random.PCG64([seed, 0])).permutation(encoded.rows)[:SAMPLE]
+    edges = tabular.bin_edges(encoded.numeric[sample], recipe.bins)
+    runner = _Runner(plan, dealt, edges, seed, time_limit, progress)
     if task == "regression":
         return _regression(runner, encoded, np.asarray(target, np.float64).reshape(-1, outputs), weight)
     rows = Rows(encoded, np.asarray(target, np.float32).reshape(-1, 1), weight)
@@ -325,7 +345,8 @@ def fit(
         folded = [(t.outputs, *rows.take(runner.held(i))[1:]) for i, t in enumerate(trained)]
         found, classes, weights = (np.concatenate(a) for a in zip(*folded, strict=True))
         if len(found):
-            temperature = scoring.temperature(found, classes[:, 0], weights)
+            # The average of networks that are too certain is less so than each of them.
+            temperature = scoring.temperature(found, classes[:, 0], weights) ** (1 / len(trained))
     return _fitted(plan, trained, None, temperature)
 
 
@@ -381,9 +402,15 @@ class _Runner:
     """Trains the members, each on its rows, as many at once as there are cores."""
 
     def __init__(
-        self, plan: Plan, dealt: Numpy, seed: int, time_limit: float | None, progress: Progress | None
+        self,
+        plan: Plan,
+        dealt: Numpy,
+        edges: Numpy,
+        seed: int,
+        time_limit: float | None,
+        progress: Progress | None,
     ) -> None:
-        self.plan, self.dealt, self.seed, self.progress = plan, dealt, seed, progress
+        self.plan, self.dealt, self.edges, self.seed, self.progress = plan, dealt, edges, seed, progress
         self.end = None if time_limit is None else time.monotonic() + time_limit
 
     def held(self, i: int) -> Numpy:
@@ -395,23 +422,29 @@ class _Runner:
         members = range(len(done), only or self.plan.recipe.members)
         if not members:
             return list(done)
-        workers = min(len(members), machine.cores())
-        rounds, now = math.ceil(len(members) / workers), time.monotonic()
+        workers, ahead = min(len(members), machine.cores()), int(not done)
+        rounds, begun = ahead + math.ceil((len(members) - ahead) / workers), len(done) + ahead
+        now, last = time.monotonic(), self._enough(done[0]) if done else None
 
         def made(i: int) -> Member:
             kept = np.flatnonzero(self.dealt != i % self.plan.recipe.folds)
-            return Member(self.plan, rows.take(kept), rows.take(self.held(i)), measure, [self.seed, 1 + i])
+            return Member(self.plan, rows.take(kept), rows.take(self.held(i)), measure, self.edges, [self.seed, 1 + i])
 
         def train(i: int) -> Trained:
-            turn = ((i - members[0]) // workers + 1) / rounds
+            turn = (ahead + (i - begun) // workers + 1) / rounds
             deadline = None if self.end is None else now + (self.end - now) * turn
             report = partial(self.progress, i) if self.progress else (lambda *a: None)
-            return (first if i == members[0] else made(i)).run(deadline, report)
+            return made(i).run(deadline, report, last)
 
-        first = made(members[0])
-        first.compile()  # before there are threads, of which each would compile it
+        if not done:  # it compiles before there are threads, of which each would, and tells how many cycles are enough
+            done = [train(0)]
+            last = self._enough(done[0])
+            members = members[1:]
         with ThreadPoolExecutor(workers, "lamina-tabular") as pool:
             return [*done, *pool.map(train, members)]
+
+    def _enough(self, first: Trained) -> int | None:
+        return enough(self.plan.recipe, first.curve) if self.plan.recipe.patience else None
 
 
 def _check(encoded: Encoded, task: str, objective: str) -> None:

@@ -42,8 +42,8 @@ class Wish:
     seed: int = 0
     verbose: int = 0
 
-    def recipe(self, task: Task, rows: int) -> recipes.Recipe:
-        """The preset's recipe with what is wished otherwise.
+    def recipe(self, task: Task, rows: int, numbers: int = 0) -> recipes.Recipe:
+        """The preset's recipe for so many rows and columns of numbers, with what is wished otherwise.
 
         Raises:
             InvalidArgumentError: If a wish cannot be granted.
@@ -73,7 +73,7 @@ class Wish:
             wanted["batch"] = positive_integer(self.batch_size, "batch_size")
         if self.learning_rate is not None:
             wanted["learning_rate"] = float(self.learning_rate)
-        return replace(recipes.recipe(self.preset, task, self.objective), **wanted)
+        return replace(recipes.sized(recipes.recipe(self.preset, task, self.objective), rows, numbers), **wanted)
 
 
 def learn(
@@ -93,7 +93,7 @@ def learn(
         InvalidArgumentError: If no column can be used, or a wish cannot be granted.
     """
     task: Task = "regression" if classes is None else "classification"
-    recipe = wish.recipe(task, table.rows)
+    wish.recipe(task, table.rows)  # refused before any work
     encoder = Encoder.fit(table, weight)
     for note in encoder.warnings:
         warn(note)
@@ -103,7 +103,7 @@ def learn(
             *examples,
             task=task,
             outputs=1 if classes is None else len(classes),
-            recipe=recipe,
+            recipe=wish.recipe(task, table.rows, examples.encoded.numeric.shape[1]),
             objective=wish.objective,
             seed=wish.seed,
             time_limit=wish.time_limit,

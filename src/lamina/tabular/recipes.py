@@ -1,5 +1,6 @@
 """The numbers of the recipes."""
 
+import math
 from dataclasses import dataclass, replace
 
 from lamina.errors import invalid
@@ -30,6 +31,7 @@ class Recipe:
         wave_outputs: What is learned from the waves of a number, beside itself.
         sigma: Scale of the frequencies at the start.
         bins: Bins of each number, in which it is given beside itself; 0 for none.
+        bin_outputs: What is learned from the bins of a number, beside itself; 0: the bins as they are.
         category_size: Length of the embedding of a category.
         patience: Whether a network stops after a cycle that ended no better than the one before.
         tempered: Whether probabilities are sharpened or softened by the rows held back.
@@ -54,15 +56,41 @@ class Recipe:
     wave_outputs: int = 3
     sigma: float = 0.1
     bins: int = 32
+    bin_outputs: int = 4
     category_size: int = 8
     patience: bool = True
     tempered: bool = True
     data_init: bool = True
 
 
+FEWEST_STEPS, MOST_STEPS = 400, 5000  # of a network, as far as epochs may change for it: fourfold, either way
+STEPS_OF_EPOCH, SMALLEST = 12, 32  # batches are smaller where an epoch would have fewer, down to so many rows
+LARGE = 50_000  # rows from which batches are twice as large
+WIDE, WIDE_BATCH = 1000, 128  # columns of numbers: more are taken as they are, in batches of at least so many rows
+
+
+def sized(recipe: Recipe, rows: int, numbers: int = 0) -> Recipe:
+    """The recipe with batches and epochs for so many rows and columns of numbers.
+
+    Few rows have smaller batches and more epochs, as 500 rows would have 30 steps of 256; many rows have fewer epochs.
+    Very many columns have neither waves nor bins nor many steps.
+    """
+    trained = max(1, rows - rows // recipe.folds)
+    batch = recipe.batch if trained < LARGE else 2 * recipe.batch
+    smallest, fewest = SMALLEST, FEWEST_STEPS
+    if numbers > WIDE:
+        recipe, smallest, fewest = replace(recipe, waves=0, bins=0), WIDE_BATCH, 0
+    while batch > smallest and trained < STEPS_OF_EPOCH * batch:
+        batch //= 2
+    steps = max(1, trained // batch)
+    epochs = min(max(recipe.epochs, math.ceil(fewest / steps)), 4 * recipe.epochs)
+    epochs = max(min(epochs, MOST_STEPS // steps), recipe.epochs // 4)
+    return replace(recipe, batch=batch, epochs=epochs)
+
+
 _PRESETS = {
     "default": Recipe(),
-    "fast": Recipe(members=1),
+    "fast": Recipe(members=1, epochs=20, waves=0),
     "best": Recipe(epochs=60, members=10),
 }
 
