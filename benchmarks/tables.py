@@ -104,12 +104,12 @@ def heads(tables: list[str]) -> list[str]:
     return ["model", *tables, "÷ CatBoost", "÷ best tree", "worst ÷", "log loss", "ECE", "CPU s", "wall s"]
 
 
-def write_page(text: str) -> None:
-    """Puts the table between its marks in docs/tables.md."""
+def write_page(text: str, mark: str = "results") -> None:
+    """Puts a table between its marks in docs/tables.md."""
     page = ROOT / "docs/tables.md"
-    before, rest = page.read_text("utf-8").split("<!-- results -->\n")
-    after = rest.split("<!-- end of results -->")[1]
-    page.write_text(f"{before}<!-- results -->\n{text}\n<!-- end of results -->{after}", "utf-8")
+    before, rest = page.read_text("utf-8").split(f"<!-- {mark} -->\n")
+    after = rest.split(f"<!-- end of {mark} -->")[1]
+    page.write_text(f"{before}<!-- {mark} -->\n{text}\n<!-- end of {mark} -->{after}", "utf-8")
 
 
 def read() -> Results:
