@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 from tests.fuzz import run
 
@@ -30,13 +31,21 @@ def child(name: str, seconds: float, first: int, place: pathlib.Path) -> None:
 
     run.limit_cpu(3 * run.SECONDS)
     outcome = run.run(name, seconds=seconds, first=first, tell=tell)
-    tell(first, outcome, over=True)
+    tell(first + outcome.read + outcome.refused + len(outcome.failures), outcome, over=True)
 
 
-def kept(name: str, seconds: float, first: int, folder: pathlib.Path) -> dict[str, object]:
-    """Return what came of a reader's run of so many seconds of the CPU, its crashes included."""
-    whole = run.Outcome()
-    seed = first
+def kept(name: str, seconds: float, first: int, folder: pathlib.Path, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what came of a reader's run up to so many seconds of the CPU, its crashes included.
+
+    Args:
+        name: A target.
+        seconds: Of the CPU, those of the runs before included.
+        first: The first seed of a new run.
+        folder: Where the process may write.
+        before: What came of the runs before; this one goes on with their next seed.
+    """
+    whole = run.Outcome(**{key: before[key] for key in vars(run.Outcome())}) if before else run.Outcome()
+    seed = before["next"] if before else first
     while whole.seconds < seconds:
         place = folder / f"{name}.now"
         place.unlink(missing_ok=True)
@@ -48,6 +57,7 @@ def kept(name: str, seconds: float, first: int, folder: pathlib.Path) -> dict[st
         )
         for key in ("read", "refused", "failures", "seconds"):
             setattr(whole, key, getattr(whole, key) + said.get(key, run.Outcome().__dict__[key]))
+        seed = said["seed"] + (not said["over"])
         if said["over"]:
             break
         why = "it hung" if hung else f"the process ended with {_ended(process.returncode)}"
@@ -55,10 +65,9 @@ def kept(name: str, seconds: float, first: int, folder: pathlib.Path) -> dict[st
         if not said.get("read", 0) + said.get("refused", 0) and len(whole.failures) > 20:
             break
         whole.seconds += run.SECONDS  # so that readers that always crash come to an end
-        seed = said["seed"] + 1
     (folder / f"{name}.now").unlink(missing_ok=True)
     day = datetime.date.today().isoformat()
-    return {"name": name, **vars(whole), "first": first, "date": day}
+    return {"name": name, **vars(whole), "next": seed, "date": day}
 
 
 def _ended(code: int) -> str:
