@@ -18,6 +18,29 @@ def unique(name: str) -> str:
     return f"{name}_{count}" if count else name
 
 
+class Distinct:
+    """Names of one file's layers: each as it is if it is free, else with a number.
+
+    However often one comes, finding a free one takes the same time: a file may name ten thousand layers alike.
+
+    Args:
+        taken: Names that nobody gets.
+    """
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = set(taken)
+        self._numbers: defaultdict[str, int] = defaultdict(int)
+
+    def __call__(self, name: str, between: str = "_") -> str:
+        """Return the name, or the name and a number."""
+        found = name
+        while found in self._taken:
+            self._numbers[name] += 1
+            found = f"{name}{between}{self._numbers[name]}"
+        self._taken.add(found)
+        return found
+
+
 def auto_name(class_name: str) -> str:
     """Return a unique name for an object of a class: `Dense` gives `dense`, `dense_1`, ..."""
     return unique(snake_case(class_name))

@@ -9,6 +9,7 @@ import lamina
 from lamina import saving
 from lamina.errors import FileFormatError, InvalidArgumentError
 from lamina.interop import Net
+from lamina.names import Distinct
 from lamina.saving.bridge import model_of, net_of
 from lamina.saving.compare import predicted, sample_inputs
 
@@ -101,3 +102,11 @@ def test_a_file_of_no_kind_says_which_there_are(tmp_path):
     (tmp_path / "m.bin").write_bytes(b"\x00\x01\x02\x03" * 9)
     with pytest.raises(InvalidArgumentError, match=r"File format not supported(.|\n)*PyTorch, safetensors"):
         lamina.load_model(tmp_path / "m.bin")
+
+
+def test_ten_thousand_layers_of_one_name_are_named_at_once():
+    distinct = Distinct("input_layer")
+    found = [distinct("input_layer") for _ in range(10_000)]
+    assert found[:2] == ["input_layer_1", "input_layer_2"]
+    assert len(set(found)) == 10_000
+    assert [distinct(name) for name in ("a", "a_1", "a", "a")] == ["a", "a_1", "a_2", "a_3"]

@@ -1,13 +1,18 @@
 """Files that are damaged, are something else, or mean harm."""
 
 import os
+import tracemalloc
 import zipfile
+from contextlib import contextmanager, suppress
 
+import h5py
 import pytest
 from saving_files import rewritten, same, small, values
 
 from lamina import saving
 from lamina.errors import FileFormatError, LaminaError
+from lamina.saving import hdf5
+from lamina.saving.texts import Texts
 
 
 @pytest.fixture
@@ -111,6 +116,77 @@ def test_a_decompression_bomb_is_refused_before_it_unfolds(name, saved, tmp_path
         saving.load_model(tmp_path / "bomb.keras")
 
 
+@contextmanager
+def _below(limit):
+    """Fail if Python or NumPy take more memory than that inside the block."""
+    tracemalloc.start()
+    try:
+        yield
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < limit, f"{most:,} bytes"
+
+
+def test_a_member_that_declares_more_than_the_archive_holds_takes_no_memory(saved, tmp_path):
+    data = bytearray(saved[1].read_bytes())
+    entry = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 4)  # the second in the list: the config
+    for declared in (1 << 30, 0xFFFFFFFF):
+        data[entry + 20 : entry + 24] = data[entry + 24 : entry + 28] = declared.to_bytes(4, "little")
+        (tmp_path / "b.keras").write_bytes(data)
+        with _below(16 << 20), pytest.raises(FileFormatError, match=r"config\.json declares .* cut short"):
+            saving.load_model(tmp_path / "b.keras")
+
+
+def test_a_header_longer_than_its_file_takes_no_memory(tmp_path):
+    (tmp_path / "m.safetensors").write_bytes((90 << 20).to_bytes(8, "little") + b"{}")
+    with _below(16 << 20), pytest.raises(FileFormatError, match="declares 94,371,840 bytes"):
+        saving.load_model(tmp_path / "m.safetensors")
+
+
+# ---- texts of HDF5, whose lengths HDF5 believes
+
+
+_SAID = "a name of some letters, kept in a heap"
+
+
+def _with_texts(path, **options):
+    """Write a file whose group says so much that its header has several blocks."""
+    with h5py.File(path, "w", **options) as file:
+        group = file.create_group("layers/dense/vars")
+        for i in range(7):
+            group.attrs[f"said {i}"] = "something"
+        group.attrs["name"] = _SAID
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"libver": "v110"}, {"libver": "v110", "track_order": True}], ids=str)
+def test_the_length_of_every_text_is_looked_at(options, tmp_path):
+    path = str(_with_texts(tmp_path / "m.weights.h5", **options))
+    texts = Texts(path, path)
+    with h5py.File(path) as file:
+        group = file["layers/dense/vars"]
+        found = texts._messages(h5py.h5o.get_info(group.id).addr)
+        lengths = [length for kind, start, end in found if kind == 0x0C for length in texts._lengths(start, end)]
+        texts.check(group)
+    assert sorted(lengths) == [9] * 7 + [len(_SAID)]
+
+
+def test_a_text_that_would_be_longer_than_the_file_is_refused_before_hdf5_makes_room(tmp_path):
+    path = _with_texts(tmp_path / "m.weights.h5")
+    data = path.read_bytes()
+    length = len(_SAID).to_bytes(4, "little")
+    answers = set()
+    for place in (at for at in range(len(data)) if data.startswith(length, at)):
+        path.write_bytes(data[:place] + (1 << 29).to_bytes(4, "little") + data[place + 4 :])
+        with suppress(FileFormatError), hdf5.opened({"a": str(path)}, "a") as file:
+            try:
+                answers.add(file.attribute("layers/dense", "name"))
+            except FileFormatError as error:
+                answers.add(str(error).split(": ")[2])
+    assert "they would be of 536,870,975 bytes.\nTo fix it" in answers, answers
+
+
 def test_an_archive_packed_by_hand_is_read(saved, tmp_path):
     model, path = saved
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "p.keras", "w", zipfile.ZIP_DEFLATED) as new:
@@ -194,6 +270,15 @@ def _inner(**changes):
 )
 def test_a_config_that_asks_for_what_it_must_not_is_refused(change, text, saved, tmp_path):
     with pytest.raises(LaminaError, match=text):
+        saving.load_model(rewritten(saved[1], tmp_path / "c.keras", change))
+
+
+def test_a_shape_below_nothing_is_refused(saved, tmp_path):
+    def change(config):
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None, -1]
+        config["config"]["layers"][1]["build_config"]["input_shape"] = [None, -1]
+
+    with pytest.raises(LaminaError, match="-1"):
         saving.load_model(rewritten(saved[1], tmp_path / "c.keras", change))
 
 

@@ -10,7 +10,7 @@ import pytest
 from saving_files import X, Y, rewritten, same, small, values
 
 from lamina import Dense, Input, Model, Sequential, layers, optimizers, saving
-from lamina.errors import FileFormatError
+from lamina.errors import FileFormatError, LaminaError
 
 RNG = np.random.default_rng(4)
 KERNELS = {
@@ -193,6 +193,33 @@ def test_an_old_file_may_not_ask_for_code_or_for_more_memory_than_it_has(tmp_pat
     }
     with pytest.raises(ValueError):  # noqa: PT011 - by whichever check comes first
         saving.load_model(_write(tmp_path / "l.h5", config))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_name": {"a": 1}, "config": {}},
+        {"class_name": ["Dense"], "config": {}},
+        {"class_name": "Dense", "config": True, "inbound_nodes": True, "name": "d"},
+        {"class_name": "Dense", "config": {"name": "\udcff", "units": 2}, "inbound_nodes": 3},
+    ],
+)
+def test_an_entry_that_is_none_in_an_old_config_is_refused(change, tmp_path):
+    for where in ("chain", "functional"):
+        config = json.loads(json.dumps(CONFIGS.get(where, CONFIGS["chain"])))
+        config["config"]["layers"][1] = change
+        with pytest.raises(LaminaError):
+            saving.load_model(_write(tmp_path / "m.h5", config))
+
+
+def test_bytes_that_are_no_text_in_an_old_file_are_refused(tmp_path):
+    path = _write(tmp_path / "m.h5", CONFIGS["chain"])
+    with h5py.File(path, "r+") as file:
+        said = file.attrs["model_config"]
+        said = said if isinstance(said, bytes) else said.encode()
+        file.attrs.create("model_config", said.replace(b"chain", b"ch\xffin") + b"\xff", dtype=h5py.string_dtype())
+    with pytest.raises(FileFormatError):
+        saving.load_model(path)
 
 
 def test_a_subclassed_model_in_an_old_file_says_what_to_do(tmp_path):

@@ -55,6 +55,8 @@ def member(archive: zipfile.ZipFile, name: str, source: str, limit: int | None =
     info = places[0]
     if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise FileFormatError(message(f"{name} is encrypted or packed in a way that no framework uses.", owner=source))
+    if info.compress_size > _size(archive):  # `zipfile` would make room for so much before it reads
+        raise FileFormatError(message(f"{name} declares {info.compress_size:,} bytes: it is cut short.", owner=source))
     unfolds = info.file_size > _EXPANSION_FLOOR and info.file_size > _EXPANSION * info.compress_size
     if unfolds or (limit is not None and info.file_size > limit):
         raise FileFormatError(
@@ -70,6 +72,16 @@ def member(archive: zipfile.ZipFile, name: str, source: str, limit: int | None =
     if len(data) != info.file_size:
         raise FileFormatError(message(f"{name} is cut short.", owner=source))
     return data
+
+
+def _size(archive: zipfile.ZipFile) -> int:
+    file = archive.fp
+    if file is None:
+        return 0
+    here = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(here)
+    return size
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from lamina._types import Numpy
 from lamina.errors import InvalidArgumentError, invalid
 from lamina.interop.net import Net
+from lamina.names import Distinct
 
 _MODELS = ("Sequential", "Functional", "Model")
 
@@ -45,17 +46,8 @@ def net_of(steps: Sequence[Step], features: Sequence[int], name: str, notes: Seq
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    taken: set[str] = {"input_layer"}
-    found = []
-    for name in names:
-        plain = name.replace("/", "_").replace(".", "_") or "layer"
-        choice, k = plain, 0
-        while choice in taken:
-            k += 1
-            choice = f"{plain}_{k}"
-        taken.add(choice)
-        found.append(choice)
-    return found
+    distinct = Distinct("input_layer")
+    return [distinct(name.replace("/", "_").replace(".", "_") or "layer") for name in names]
 
 
 def steps_of(net: Net, title: str) -> tuple[list[Step], tuple[int, ...]]:

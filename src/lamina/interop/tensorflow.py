@@ -20,6 +20,7 @@ from lamina.interop.chain import Step
 from lamina.interop.net import Net
 from lamina.interop.tensorflow_bundle import MAGIC, Bundle, Node
 from lamina.interop.tensorflow_trace import Stream, Trace
+from lamina.names import Distinct
 
 _GRAPH, _METADATA, _VARIABLES = "saved_model.pb", "keras_metadata.pb", os.path.join("variables", "variables")
 _LIMIT = 256 << 20
@@ -253,17 +254,12 @@ def _in_order(outputs: Sequence[Stream], source: str) -> list[Stream]:
 
 
 def _names(order: Sequence[Stream]) -> dict[int, str]:
-    taken: set[str] = set()
+    distinct = Distinct()
     names = {}
     for stream in order:
         parts = stream.name.split("/")
         plain = stream.name if stream.kind == "Input" else parts[-2] if len(parts) > 1 else stream.kind.lower()
-        choice, k = plain, 0
-        while choice in taken:
-            k += 1
-            choice = f"{plain}_{k}"
-        taken.add(choice)
-        names[id(stream)] = choice
+        names[id(stream)] = distinct(plain)
     return names
 
 

@@ -5,7 +5,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from lamina._types import Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, message
 from lamina.saving.superblock import sealed
+from lamina.saving.texts import Texts
 from lamina.variables import Variable
 
 # A dataset beyond this size must be backed by bytes in the file: one that declares more than a hundred times of what
@@ -145,6 +146,22 @@ class WeightsFile:
         self.groups: dict[str, dict[str, Entry]] = {}
         self.nbytes = 0
         self._homes: dict[str, Any] = {}
+        self._texts: dict[int, Texts] = {}
+
+    def watch(self, file: Any, texts: Texts) -> None:
+        """Have the texts of a file looked at before they are read."""
+        import h5py
+
+        self._texts[h5py.h5o.get_info(file.id).fileno] = texts
+
+    def attributes(self, thing: Any) -> Any:
+        """Return what is said about a group or an array, once its texts have been looked at."""
+        import h5py
+
+        texts = self._texts.get(h5py.h5o.get_info(thing.id).fileno)
+        if texts is not None:
+            texts.check(thing)
+        return thing.attrs
 
     def attribute(self, path: str, key: str) -> str | None:
         """Return what is said about a part: its "name", or the "class_name" of an optimizer. None: nothing."""
@@ -152,7 +169,7 @@ class WeightsFile:
         if home is None:
             return None
         with damaged(self.source, path):
-            return as_text(home.attrs.get(key))
+            return as_text(self.attributes(home).get(key))
 
     def _add(self, file: Any) -> None:
         """Look through a file. Only plain groups and arrays are let in: no link, no data from elsewhere."""
@@ -224,7 +241,7 @@ class WeightsFile:
     def _dtype(self, place: str, dataset: Any) -> str:
         found = dataset.dtype
         if found.kind == "V" and found.itemsize == 2 and found.fields is None:
-            said = dataset.attrs.get("dtype")
+            said = self.attributes(dataset).get("dtype")
             if said in ("bfloat16", b"bfloat16"):
                 return "bfloat16"
         if found.kind not in "fiub" or found.itemsize > 8:
@@ -271,7 +288,9 @@ def opened(files: "Mapping[str, str | io.BytesIO]", source: str) -> Iterator[Wei
             check_heaps(place, name)
             with damaged(name, None):
                 options = {} if isinstance(place, io.BytesIO) else {"locking": False}
+                texts = stack.enter_context(closing(Texts(place, name)))
                 file = stack.enter_context(h5py.File(place, "r", **options))
+                found.watch(file, texts)
                 found._add(file)
         yield found
 

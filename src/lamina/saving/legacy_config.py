@@ -46,6 +46,8 @@ def modern(config: Any, kind: str = "models", key: str = "") -> Any:
         return {name: modern(value, _kind_of(name, kind), name) for name, value in config.items()}
     name = _without_package(config["class_name"], kind)
     config = {**config, "class_name": name}
+    if not isinstance(name, str | None):
+        raise FileFormatError(message("The name of a class is no text.", received=repr(name)[:80]))
     if name in _MODELS and isinstance(config["config"], list):
         config = {**config, "config": {"name": None, "layers": config["config"]}}  # the oldest form of Sequential
     inner = config["config"]

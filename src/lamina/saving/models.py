@@ -156,6 +156,10 @@ class Fill:
         Raises:
             FileFormatError: If the variables together are far larger than the weights in the file.
         """
+        if any(length < 0 for length in shape):
+            raise FileFormatError(
+                message(f"The config asks for `{variable.path}` of the shape {shape}.", owner=self.source)
+            )
         size = math.prod(shape) * jnp.dtype(dtype).itemsize
         self._left -= size
         if self._left < 0:

@@ -1,19 +1,21 @@
 """The form of Keras 2: lists of names in attributes say where the arrays are."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from lamina.saving.hdf5 import Entry, WeightsFile, as_text, check_heaps, damaged
+from lamina.saving.texts import Texts
 
 
 class Named:
     """A file in which lists of names in attributes say where the arrays are: the form of Keras 2."""
 
-    def __init__(self, source: str, file: Any) -> None:
+    def __init__(self, source: str, file: Any, texts: Texts) -> None:
         self.source = source
         self._file = file
         self._checks = WeightsFile(source)
+        self._checks.watch(file, texts)
 
     def _at(self, path: str) -> Any:
         """Return what is at a path, every step of which is a plain link; None if it is not there."""
@@ -32,13 +34,13 @@ class Named:
     def has_attribute(self, path: str, key: str) -> bool:
         """Return whether a group says something under a key, or under the key with a number."""
         with damaged(self.source, path):
-            attributes = self._at(path).attrs
+            attributes = self._checks.attributes(self._at(path))
             return key in attributes or f"{key}0" in attributes
 
     def text(self, path: str, key: str) -> str | None:
         """Return a text that a group has under a key, or None."""
         with damaged(self.source, path):
-            return as_text(self._at(path).attrs.get(key))
+            return as_text(self._checks.attributes(self._at(path)).get(key))
 
     def names(self, path: str, key: str) -> list[str]:
         """Return the names that a group lists under a key; a long list is cut into `key0`, `key1`, ..."""
@@ -46,9 +48,10 @@ class Named:
             group = self._at(path)
             if not hasattr(group, "keys"):
                 return []
-            parts = [group.attrs[key]] if key in group.attrs else []
-            while not key.isdigit() and f"{key}{len(parts)}" in group.attrs:
-                parts.append(group.attrs[f"{key}{len(parts)}"])
+            said = self._checks.attributes(group)
+            parts = [said[key]] if key in said else []
+            while not key.isdigit() and f"{key}{len(parts)}" in said:
+                parts.append(said[f"{key}{len(parts)}"])
             return [text for part in parts for item in part if (text := as_text(item)) is not None]
 
     def entries(self, path: str) -> list[Entry]:
@@ -84,5 +87,6 @@ def opened_by_name(path: str, source: str) -> Iterator[Named]:
     check_heaps(path, source)
     with ExitStack() as stack:
         with damaged(source, None):
+            texts = stack.enter_context(closing(Texts(path, source)))
             file = stack.enter_context(h5py.File(path, "r", locking=False))
-        yield Named(source, file)
+        yield Named(source, file, texts)
