@@ -137,7 +137,8 @@ class Fitting:
         fixed = Fixed(np.zeros(0, np.float32), one, one, one, np.zeros(3, np.int32), order, one)
         stack = jax.tree.map(lambda a: np.asarray(a)[None], (nets, fixed))
         data = (pattern.data, pattern.validation)
-        return pattern, rules, (*stack, data, np.zeros((1, 1, rules.train.length), np.int32), one)
+        stop = np.zeros(2, np.uint32)
+        return pattern, rules, (*stack, data, np.zeros((1, 1, rules.train.length), np.int32), one, stop)
 
     def _rules(self, pattern: Template, members: Sequence[int]) -> Rules:
         watching, request = self.request.watching, self.request
@@ -183,7 +184,8 @@ class Fitting:
             if own is not None and rules.validate is not None:
                 order, count = _filled(own, rules.validate), len(own)
             network = Network(
-                start[:3], numbers[place], shuffles=start.shuffles if self.request.shuffle else None,
+                start[:3], numbers[place], plan=None if group.plans is None else group.plans[place],
+                shuffles=start.shuffles if self.request.shuffle else None,
                 by_batch=self.request.shuffle == "batch", rows=seat.rows, first=begins[self.set_of[seat.owner]],
                 val_order=order, val_rows=count, epochs=self._whole(seat.owner, "epochs", self.epochs, 0),
                 patience=self._whole(seat.owner, "patience", patience, 0), keeps=rules.keeps,
@@ -192,8 +194,9 @@ class Fitting:
                 network.look(rules.train.size)
             self.networks[member] = network
             networks.append(network)
-        stack = places(starts[self.seats[group.members[0]].owner], rules, data[0])
-        return Program(group.program, rules.train, data, stack, shared=_in_step(networks)), networks
+        native = group.plans is not None
+        stack = places(starts[self.seats[group.members[0]].owner], rules, data[0], native=native)
+        return Program(group.program, rules.train, data, stack, shared=_in_step(networks), native=native), networks
 
     def _common(self, group: Group) -> tuple[Tree, dict[int, tuple[int, int, int]]]:
         """Return the common arrays of a group and where the data of each set begin in them."""

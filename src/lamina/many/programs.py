@@ -10,7 +10,7 @@ from lamina._types import Numpy, Tree
 from lamina.callbacks import EarlyStopping
 from lamina.errors import LaminaError, invalid
 from lamina.many.members import Maker, Start, streams_kept
-from lamina.training import likeness, many, steps
+from lamina.training import engines, likeness, many, steps
 from lamina.training.arrays import device_dtype
 from lamina.training.data import Data
 from lamina.training.feed import ArrayFeed, on_cpu
@@ -18,6 +18,7 @@ from lamina.training.many import Rules
 from lamina.training.scalars import Inputs, Scalar, Split
 
 STACK_BYTES = 1 << 20  # of state and activations of a stack, on a CPU: about what a core keeps near
+NATIVE_BYTES = 64 << 20  # of the state of a stack that the native kernels train
 MOST_PLACES = 32
 DEVICE_BYTES = 256 << 20  # the same on another device
 
@@ -116,6 +117,7 @@ class Group(NamedTuple):
         program: `run` of `many.train_program`, not compiled.
         inputs: The numbers that differ.
         members: Numbers of the networks.
+        plans: Numbers of each network's plan, if the native kernels run them.
     """
 
     template: Template
@@ -123,6 +125,7 @@ class Group(NamedTuple):
     program: Callable[..., Any]
     inputs: Inputs
     members: list[int]
+    plans: Numpy | None = None
 
 
 def grouped(
@@ -167,12 +170,25 @@ def _program(made: tuple[Template, Rules, Tree], members: list[int], numbers: Nu
     pattern, rules, example = made
     places = likeness.describe(pattern.model).places
     differing = [i for i in range(len(places)) if (numbers[:, i] != numbers[0, i]).any()]
+    names = steps.variables_of(pattern.model)
+    reading = plans = None
+    if not rules.train.short and not (rules.validate and rules.validate.short):
+        batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((rules.train.size, *a.shape[1:]), a.dtype), pattern.data)
+        try:
+            reading, plans = engines.stack(
+                pattern.model, names, batch, [places[i] for i in differing], numbers[:, differing]
+            )
+        except Split as split:
+            return split.parts
+    if reading is not None and plans is not None:
+        example = (example[0], example[1]._replace(plan=plans[:1]), *example[2:])
 
     def trace(chosen: Sequence[int]) -> tuple[Callable[..., Any], Inputs]:
         inputs = Inputs()
         scalars = tuple(Scalar(numbers[:, i], inputs) for i in chosen)
-        names = steps.variables_of(pattern.model)
-        run = many.train_program(pattern.model, names, rules, tuple(places[i] for i in chosen), scalars, inputs)
+        run = many.train_program(
+            pattern.model, names, rules, tuple(places[i] for i in chosen), scalars, inputs, reading
+        )
         if chosen:
             jax.eval_shape(run, *example)
         inputs.closed = True
@@ -193,14 +209,16 @@ def _program(made: tuple[Template, Rules, Tree], members: list[int], numbers: Nu
             except Exception:  # it is built into the program, whatever it is
                 return np.unique(numbers[:, i], return_inverse=True)[1].reshape(-1)
         raise
-    return Group(pattern, rules, run, inputs, members)
+    return Group(pattern, rules, run, inputs, members, plans if reading is not None else None)
 
 
-def places(starts: Start, rules: Rules, data: Tree) -> int:
+def places(starts: Start, rules: Rules, data: Tree, *, native: bool) -> int:
     """Return how many networks go into a stack."""
     state = sum(a.nbytes for part in starts[:3] for a in part)
     row = sum(a[:1].nbytes for a in jax.tree.leaves(data))
     widths = sum(a.shape[-1] for a in starts.params if a.ndim > 1)
     each = state + rules.train.size * (row + 3 * 4 * widths)
+    if native:  # they run one after another, so that no cache limits them
+        return int(np.clip(NATIVE_BYTES // max(1, state), 1, MOST_PLACES))
     limit = STACK_BYTES if on_cpu() else DEVICE_BYTES
     return int(np.clip(limit // max(1, each), 1, MOST_PLACES if on_cpu() else 4096))

@@ -3,6 +3,7 @@
 // with many rows splits the rows, and each thread takes a block of them through all layers.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -25,11 +26,14 @@
 namespace lamina {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int kMostThreads = 64;
 constexpr int kGroup = 8;              // rows that a claim of columns is for
 constexpr int64_t kBlock = 128;        // rows that go through all layers at once, at most
 constexpr double kWorth = 5e5;         // operations for which another thread is woken
-constexpr int kSpins = 2000;           // about 50 microseconds: predictions often come one after the other
+constexpr int kSpins = 8000;           // in a call, before others may run
+constexpr auto kPatience = std::chrono::microseconds(100);  // predictions often come one after the other
 constexpr size_t kKept = 4 << 20;      // bytes of scratch that a thread keeps
 
 void relax() {
@@ -43,7 +47,7 @@ void relax() {
 template <class F>
 void wait_until(F ready) {
   for (int spins = 0; !ready(); spins++)
-    if (spins < 4 * kSpins)
+    if (spins < kSpins)
       relax();
     else
       std::this_thread::yield();
@@ -119,7 +123,9 @@ class Pool {
   }
   void help(int id) {
     for (uint64_t seen = 0;;) {
-      for (int spins = 0; spins < kSpins && !open(seen); spins++) relax();
+      // By the clock: what a pause takes differs tenfold between processors.
+      for (const auto end = Clock::now() + kPatience; !open(seen) && Clock::now() < end;)
+        for (int spins = 0; spins < 16 && !open(seen); spins++) relax();
       if (!open(seen)) {
         std::unique_lock<std::mutex> lock(parking_);
         parked_.fetch_add(1);

@@ -15,7 +15,7 @@ import jax
 from lamina.errors import did_you_mean, invalid
 
 TARGET = "lamina_native"  # what a compiled program calls it
-VERSION = 4  # of the arguments between this package and the library
+VERSION = 5  # of the arguments between this package and the library
 FILE = Path(__file__).with_name("lamina_native.so")
 _loading = threading.Lock()
 

@@ -288,8 +288,9 @@ static void give_out(Network& n, const Job& job, int64_t step, int r0, int r1) {
   }
 }
 
-// The part of one thread. All threads hold the same network; thread 0 sets it up and writes it back.
-static void run(const Job& job, int thread) {
+// The part of one thread. All threads hold the same network; thread 0 sets it up and writes it back. Returns whether it
+// came to the end.
+static bool run(const Job& job, int thread) {
   const Plan& plan = *job.plan;
   Network& n = *reinterpret_cast<Network*>(job.memory);
   if (thread == 0) place(plan, n, job.memory + network_bytes());
@@ -302,6 +303,7 @@ static void run(const Job& job, int thread) {
   const int count = 2 + 2 * plan.metrics;
   if (plan.mode != kPredict) __builtin_memcpy(totals, job.totals, (size_t)count * sizeof(float));
   for (int64_t step = 0; step < job.steps; step++) {
+    if (job.stop && __atomic_load_n(job.stop, __ATOMIC_RELAXED)) return false;
     gather(n, job, step, r0, r1);
     forward(n, job, step, r0, r1);
     if (plan.mode == kPredict) {
@@ -317,4 +319,5 @@ static void run(const Job& job, int thread) {
   }
   if (plan.mode == kTrain) move_state(n, job, thread, false);
   if (thread == 0 && plan.mode != kPredict) __builtin_memcpy(job.new_totals, totals, (size_t)count * sizeof(float));
+  return true;
 }

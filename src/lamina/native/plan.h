@@ -68,6 +68,7 @@ struct Job {
   const float* totals;  // (total, count) of the loss, then of each metric
   float* new_totals;
   float* outputs;  // of predictions
+  const int32_t* stop;  // null, or a flag that another thread sets to end the job early; on one thread only
   int threads;
   void (*wait)(void*);  // waits until all threads have come here
   void* barrier;
@@ -79,7 +80,7 @@ struct Kernels {
   const char* name;
   bool (*usable)();
   size_t (*bytes)(const Plan&);  // working memory of a job
-  void (*run)(const Job&, int thread);
+  bool (*run)(const Job&, int thread);  // whether it came to the end; if not, it has written nothing
   // Prediction alone, see forward.h.
   size_t (*packed_floats)(const LayerSpec&);
   void (*pack)(const LayerSpec&, const float* kernel, const float* bias, float* packed);

@@ -24,7 +24,7 @@ METRICS = (
 TRAIN, EVALUATE, PREDICT = range(3)
 MOST_METRICS = 8
 MOST_LAYERS = 512
-_WEIGHTS, _INDEX, _REAL, _LABELS, _ADDRESSES = 1, 2, 4, 8, 16
+_WEIGHTS, _INDEX, _REAL, _LABELS, _ADDRESSES, _STACK, _NUMBERS, _BEGINS, _STOP = (1 << i for i in range(9))
 
 
 class DensePlan(NamedTuple):
@@ -105,15 +105,24 @@ class Plan(NamedTuple):
         """Return the plan as the attributes of a call."""
         shape = [mode, batch, LOSSES.index(self.loss), OPTIMIZERS.index(self.optimizer), self.from_logits, self.mean]
         shape += [len(self.layers), len(self.metrics)]
+        for layer in self.layers:
+            shape += [layer.inputs, layer.units, layer.bias, ACTIVATIONS.index(layer.activation)]
+        for metric in self.metrics:
+            shape += [METRICS.index(metric.kind), metric.weighted]
+        return {"shape": np.array(shape, np.int64), "numbers": self.numbers()}
+
+    def numbers(self) -> Numpy:
+        """Return what may differ between networks of one shape: rates, decays, slopes ..., float32."""
         numbers = [self.smoothing, self.epsilon, self.momentum, *self.betas, *(1 - b for b in self.betas)]
         numbers += [self.adam_epsilon]
         for layer in self.layers:
-            shape += [layer.inputs, layer.units, layer.bias, ACTIVATIONS.index(layer.activation)]
             numbers += [layer.slope, layer.dropout, *layer.decay]
-        for metric in self.metrics:
-            shape += [METRICS.index(metric.kind), metric.weighted]
-            numbers += [metric.threshold]
-        return {"shape": np.array(shape, np.int64), "numbers": np.array(numbers, np.float32)}
+        numbers += [metric.threshold for metric in self.metrics]
+        return np.array(numbers, np.float32)
+
+    def form(self) -> tuple[Any, ...]:
+        """Return what must be equal for networks of one stack: all but the numbers."""
+        return (*self.attributes(TRAIN, 1)["shape"].tolist(), *(layer.dropout > 0 for layer in self.layers))
 
 
 class Data(NamedTuple):
@@ -159,9 +168,26 @@ class Pointers(NamedTuple):
         return cls(np.array(halves, np.uint32), np.int32(len(x)), None if weights is None else np.int32(1))
 
 
+class Stack(NamedTuple):
+    """What makes a call under `jax.vmap` one call for the networks of a stack, one after the other on one thread.
+
+    A network with no batches to run stays as it was, as does one that is stopped on the way.
+
+    Attributes:
+        numbers: The plan's `numbers()` of the network.
+        begins: Where its rows of x, y and weights begin in the data, int32 `(3,)`, or None: at 0.
+        stop: Address of an int32 that stops the call once it is not 0, as its low and its high half, uint32 `(2,)`.
+    """
+
+    numbers: Any
+    begins: Any
+    stop: Any
+
+
 def _call(
-    plan: Plan, mode: int, batch: int, data: Data | Pointers, head: Sequence[Any], rest: Sequence[Any], results: Any
-) -> Any:
+    plan: Plan, mode: int, batch: int, data: Data | Pointers, head: Sequence[Any], rest: Sequence[Any], results: Any,
+    stack: Stack | None = None,
+) -> Any:  # fmt: skip
     """Call the kernels inside a traced function. `head` are count and threads, `rest` what follows the data."""
     if not library.available():
         raise RuntimeError(library.why_not())
@@ -172,8 +198,11 @@ def _call(
     else:
         given |= _INDEX * (data.index is not None)
         read = [data.x, data.y, data.weights, data.index, data.real]
+    if stack is not None:
+        given |= _STACK | _NUMBERS | _STOP | (_BEGINS * (stack.begins is not None))
+        head, read = [stack.numbers, stack.stop, *head], [stack.begins, *read]
     arrays = [a for a in read if a is not None]
-    call: Any = jax.ffi.ffi_call(library.TARGET, results)
+    call: Any = jax.ffi.ffi_call(library.TARGET, results, vmap_method="expand_dims" if stack is not None else None)
     return call(*head, *arrays, *rest, **plan.attributes(mode, batch), given=np.int64(given))
 
 
@@ -192,6 +221,7 @@ def train(
     keys: Sequence[Any],
     totals: Sequence[Any],
     state: Sequence[Any],
+    stack: Stack | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """Return totals and state after `count` batches. To be called in a traced function on a CPU.
 
@@ -206,9 +236,10 @@ def train(
         keys: A key, uint32 `(2,)`, for each dropout.
         totals: `(total, count)` of the loss and of each metric, float32 `()` each.
         state: For each layer kernel, its slots, bias, its slots.
+        stack: If it is one network of a stack.
     """
     rest = [updates, rates, *keys, *totals, *state]
-    found = _call(plan, TRAIN, batch, data, (count, threads), rest, _like([*totals, *state]))
+    found = _call(plan, TRAIN, batch, data, (count, threads), rest, _like([*totals, *state]), stack)
     return list(found[: len(totals)]), list(found[len(totals) :])
 
 
@@ -220,9 +251,10 @@ def evaluate(
     threads: Any,
     totals: Sequence[Any],
     params: Sequence[Any],
+    stack: Stack | None = None,
 ) -> list[Any]:
     """Return the totals after `count` batches. Arguments as those of `train`; `params` are kernels and biases."""
-    return list(_call(plan, EVALUATE, batch, data, (count, threads), [*totals, *params], _like(totals)))
+    return list(_call(plan, EVALUATE, batch, data, (count, threads), [*totals, *params], _like(totals), stack))
 
 
 def predict(plan: Plan, batch: int, x: Any, count: Any, threads: Any, params: Sequence[Any]) -> Any:

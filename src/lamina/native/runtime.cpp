@@ -194,13 +194,13 @@ struct Gate {
 
 }  // namespace
 
-void run(Job job) {
+bool run(Job job) {
   const Kernels& used = kernels();
   const size_t size = used.bytes(*job.plan);
   Block block = borrow(size, layout_of(*job.plan, used));
   job.memory = static_cast<char*>(block.start);
   if (job.threads > job.plan->batch) job.threads = job.plan->batch;
-  if (job.threads < 1) job.threads = 1;
+  if (job.threads < 1 || job.stop) job.threads = 1;
   Barrier barrier(1);
   Gate gate;
   job.barrier = &barrier;
@@ -219,11 +219,12 @@ void run(Job job) {
   }
   job.threads = barrier.threads = (int)helpers.size() + 1;
   gate.open.store(true, std::memory_order_release);
-  used.run(job, 0);
+  const bool whole = used.run(job, 0);
   for (std::thread& helper : helpers) helper.join();
   // NaN spreads into the padding.
-  if (job.plan->mode == kPredict || !std::isfinite(job.new_totals[0])) block.layout.clear();
+  if (!whole || job.plan->mode == kPredict || !std::isfinite(job.new_totals[0])) block.layout.clear();
   give_back(std::move(block));
+  return whole;
 }
 
 }  // namespace lamina

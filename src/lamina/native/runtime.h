@@ -20,7 +20,8 @@ std::vector<std::string> usable_kernels();
 // Reads a plan from flat numbers; returns what is wrong with them, or nothing.
 std::string read_plan(const int64_t* shape, size_t shape_size, const float* numbers, size_t numbers_size, Plan& plan);
 
-// Runs a job on `job.threads` threads, of which the calling one is one.
-void run(Job job);
+// Runs a job on `job.threads` threads, of which the calling one is one; on one alone if it has a flag to stop it.
+// Returns whether it came to the end; if not, nothing was written.
+bool run(Job job);
 
 }  // namespace lamina

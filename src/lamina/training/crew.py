@@ -31,6 +31,7 @@ class Network:
     Args:
         arrays: `(params, stats, slots)`, NumPy.
         numbers: Its inputs of the program.
+        plan: Numbers of its plan, if the native kernels run it.
         shuffles: State of NumPy's generator, or None for rows in order.
         by_batch: Whether the rows of each batch are shuffled among themselves only.
         rows: Row numbers that it trains on.
@@ -46,6 +47,7 @@ class Network:
         arrays: tuple[Any, Any, Any],
         numbers: Numpy,
         *,
+        plan: Numpy | None = None,
         shuffles: Any,
         by_batch: bool,
         rows: Numpy,
@@ -58,7 +60,7 @@ class Network:
     ) -> None:
         self.params, self.stats, self.slots = arrays
         self.best = (self.params, self.stats) if keeps else ((), ())
-        self.numbers, self.rows, self.first = numbers, rows.astype(np.int32), first
+        self.numbers, self.plan, self.rows, self.first = numbers, plan, rows.astype(np.int32), first
         self.val_order, self.val_rows = val_order, val_rows
         self.epochs, self.patience, self.by_batch = epochs, patience, by_batch
         self.watch = Watch(*(part[0] for part in many.fresh_watch(1)))
@@ -122,6 +124,14 @@ class Progress:
         self.stop = threading.Event()
         self.late = False
         self._lock = threading.Lock()
+        self._flag = np.zeros(1, np.int32)  # which the native kernels look at between batches
+        address = self._flag.__array_interface__["data"][0]
+        self.address = np.array([address & 0xFFFFFFFF, address >> 32], np.uint32)
+
+    def halt(self) -> None:
+        """Say that all are to stop, in the middle of an epoch if they can."""
+        self.stop.set()
+        self._flag[0] = 1
 
     def add(self, epochs: int, steps: int) -> None:
         """Say that so many epochs, of so many steps in sum, are done."""
@@ -143,10 +153,14 @@ class Program:
         data: `((x, y, weight), (x, y, weight))`: to train on and to validate on.
         places: Most networks in a stack.
         shared: Whether all networks see the same rows at the same time.
+        native: Whether the native kernels run them, one after another: then one that is done costs nothing.
     """
 
-    def __init__(self, run: Callable[..., Any], batches: Batches, data: Tree, places: int, *, shared: bool) -> None:
+    def __init__(
+        self, run: Callable[..., Any], batches: Batches, data: Tree, places: int, *, shared: bool, native: bool
+    ) -> None:
         self.run = jax.jit(run, donate_argnums=(0,))
+        self.native = native
         self.batches, self.places, self.shared = batches, places, shared
         self.data = jax.tree.map(jnp.array, data)
         self.compiling = 0.0  # seconds of the first dispatch
@@ -176,7 +190,7 @@ def train(program: Program, networks: Sequence[Network], progress: Progress, wor
             worker.work()
         except BaseException as error:  # told by the thread that waits
             failures.append(error)
-            progress.stop.set()
+            progress.halt()
 
     crews[0].compile()  # once, before others ask for the same
     threads = [threading.Thread(target=guarded, args=(worker,), daemon=True) for worker in crews]
@@ -185,7 +199,7 @@ def train(program: Program, networks: Sequence[Network], progress: Progress, wor
     try:
         _wait(threads)
     except BaseException:
-        progress.stop.set()
+        progress.halt()
         _wait(threads)
         raise
     if failures:
@@ -206,7 +220,8 @@ class _Worker:
         self.waiting = deque(networks)
         self.capacity = program.capacity(places)
         patience = min(network.patience for network in networks)
-        self.look = max(1, -(-patience // 4))  # epochs after which stopped networks are looked for
+        # Epochs after which stopped networks are looked for.
+        self.look = self.capacity if program.native else max(1, -(-patience // 4))
         self.seats: list[Network] = []
         self.nets: Any = None
         self.fixed: Any = None
@@ -256,7 +271,8 @@ class _Worker:
                         seat.draw(batches, order[k, i])
                     else:
                         order[k, i] = 0
-        return self.program.run(self.nets, self.fixed, self.program.data, order, np.int32(count))  # type: ignore[no-any-return]
+        stop = self.progress.address
+        return self.program.run(self.nets, self.fixed, self.program.data, order, np.int32(count), stop)  # type: ignore[no-any-return]
 
     def _tell(self, watches: Watch, logs: dict[str, Any], spent: float) -> None:
         epochs = steps = 0
@@ -326,6 +342,7 @@ class _Worker:
                 np.array([seat.first for seat in seats], np.int32),
                 val_order,
                 np.array([seat.val_rows for seat in seats], np.int32),
+                None if first.plan is None else np.stack([seat.plan for seat in seats]),  # type: ignore[misc]
             ),
         )
 

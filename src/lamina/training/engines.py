@@ -4,14 +4,18 @@ The rule: the kernels take what they can do (`native_plan.read` says what), on a
 products win (docs/design/adr/0007-native-kernels.md has the measurements). `compile(engine=...)` forces either.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from lamina._types import Tree
+import numpy as np
+
+from lamina._types import Numpy, Tree
 from lamina.errors import InvalidArgumentError, did_you_mean, invalid
 from lamina.native import library
 from lamina.training import native_plan, native_program, steps
 from lamina.training.feed import on_cpu
+from lamina.training.likeness import Place, standing_in
+from lamina.training.scalars import Split
 
 let_go = native_program.let_go
 ENGINES = ("auto", "xla", "native")
@@ -105,10 +109,44 @@ def evaluate(model: Any, names: steps.Variables, *, padded: bool, batch: Tree = 
     return Engine("xla", reason, run, changed=changed)
 
 
+def stack(
+    model: Any, names: steps.Variables, batch: Tree, places: Sequence[Place], numbers: Numpy
+) -> tuple[native_plan.Reading | None, Numpy]:
+    """Return what the kernels are to run for networks that differ in numbers, or None for XLA; numbers of each plan.
+
+    Args:
+        model: The model of one of them.
+        names: Its variables.
+        batch: Shapes and types of a batch `(x, y, sample_weight)`.
+        places: Where the numbers stand in it.
+        numbers: Those of each network. Shapes: `(networks, places)`.
+
+    Raises:
+        Split: If their plans differ in more than numbers.
+    """
+    different, which = np.unique(numbers, axis=0, return_inverse=True)
+    readings = []
+    for values in different:
+        with standing_in(places, [float(value) for value in values]):
+            readings.append(_choice(model, names, batch, training=True, alone=False)[0])
+    if any(reading is None for reading in readings):
+        if all(reading is None for reading in readings):
+            return None, numbers
+        raise Split(np.array([reading is not None for reading in readings])[which.reshape(-1)].astype(int))
+    forms = [reading.plan.form() for reading in readings if reading is not None]
+    if len(set(forms)) > 1:
+        raise Split(np.array([forms.index(form) for form in forms])[which.reshape(-1)])
+    plans = np.stack([reading.plan.numbers() for reading in readings if reading is not None])
+    return readings[0], plans[which.reshape(-1)]
+
+
 def _choice(
-    model: Any, names: steps.Variables, batch: Tree, *, training: bool
+    model: Any, names: steps.Variables, batch: Tree, *, training: bool, alone: bool = True
 ) -> tuple[native_plan.Reading | None, str]:
     """Return what the native kernels are to run, or None and the reason.
+
+    On a stack of networks, not `alone`, they are faster whatever its size: XLA's products get slower under `vmap` and
+    where two stacks run at a time (docs/design/adr/0007-native-kernels.md).
 
     Raises:
         InvalidArgumentError: If the model is compiled for the native kernels and they cannot train it.
@@ -124,7 +162,7 @@ def _choice(
             native_program.check(reading.plan, batch)
         except native_plan.Unsuited as found:
             reading, reason = None, str(found)
-    if reading is not None and model.engine == "auto":
+    if reading is not None and model.engine == "auto" and alone:
         reason = _slower(reading)
         reading = None if reason else reading
     if reading is None and model.engine == "native" and training:

@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina._types import Arrays, Tree
-from lamina.training import session, steps
+from lamina.native.plan import Stack
+from lamina.training import native_program, session, steps
 from lamina.training.likeness import Place, standing_in
+from lamina.training.native_plan import Reading
 from lamina.training.scalars import Inputs, Scalar
 from lamina.training.steps import State, Variables
 
@@ -60,6 +62,7 @@ class Fixed(NamedTuple):
         first: Where its inputs, targets and weights begin in the common arrays, `(3,)`.
         val_order: Rows to validate on, `(steps * batch,)`.
         val_rows: How many of them are real.
+        plan: Numbers of the plan, if the native kernels run it, else None.
     """
 
     numbers: Any
@@ -69,6 +72,7 @@ class Fixed(NamedTuple):
     first: Any
     val_order: Any
     val_rows: Any
+    plan: Any = None
 
 
 class Batches(NamedTuple):
@@ -164,8 +168,34 @@ def _either(condition: Any, yes: Any, no: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
+def _by_xla(model: Any, names: Variables, rules: Rules) -> native_program.Epochs:
+    """Return what runs epochs step by step, as one network alone has them."""
+
+    def run(step: Callable[..., State], batches: Batches) -> Callable[..., tuple[State, Any]]:
+        def epoch(state: State, data: Tree, order: Any, rows: Any, stack: Stack, active: Any) -> tuple[State, Any]:
+            def one(state: State, index: Any, mask: Any) -> State:
+                return step(model, names, state, batch_at(data, stack.begins, index), mask)
+
+            return _over(batches, order, rows, one, state), True
+
+        return epoch
+
+    return native_program.Epochs(
+        run(steps.train_step, rules.train), run(steps.test_step, rules.validate or rules.train)
+    )
+
+
 def one_epoch(
-    model: Any, names: Variables, rules: Rules, zeros: Arrays, nets: Nets, fixed: Fixed, data: Any, order: Any
+    model: Any,
+    names: Variables,
+    rules: Rules,
+    zeros: Arrays,
+    epochs: native_program.Epochs,
+    nets: Nets,
+    fixed: Fixed,
+    data: Any,
+    order: Any,
+    stop: Any,
 ) -> tuple[Nets, dict[str, Any]]:
     """Return a network after one epoch, and its logs. Pure. One that no longer trains stays as it is.
 
@@ -174,27 +204,26 @@ def one_epoch(
         names: Its variables.
         rules: What else is built in.
         zeros: The metrics' totals at the start.
+        epochs: What runs the steps.
         nets: The network.
         fixed: What is its own.
         data: `((x, y, weight) to train on, the same to validate on)`.
         order: Its row numbers of this epoch.
+        stop: Address of a flag that ends it early: an epoch that does not come to its end counts for nothing.
     """
-    first = fixed.first if rules.apart else None
-
-    def train(state: State, index: Any, mask: Any) -> State:
-        return steps.train_step(model, names, state, batch_at(data[0], first, index), mask)
-
-    def test(state: State, index: Any, mask: Any) -> State:
-        own = first if rules.split else None
-        return steps.test_step(model, names, state, batch_at(data[0 if rules.split else 1], own, index), mask)
-
+    stack = Stack(fixed.plan, fixed.first if rules.apart else None, stop)
+    active = nets.watch.status == TRAINING
     before = State(nets.params, nets.stats, nets.slots, zeros)
-    after = _over(rules.train, order, fixed.rows, train, before)
+    after, whole = epochs.train(before, data[0], order, fixed.rows, stack, active)
     report = steps.report_of(model, names, after.totals, after.params)
     logs = dict(report["logs"])
     tested = after
     if rules.validate is not None:
-        tested = _over(rules.validate, fixed.val_order, fixed.val_rows, test, after._replace(totals=zeros))
+        own = stack if rules.split else stack._replace(begins=None)
+        held = data[0 if rules.split else 1]
+        start = after._replace(totals=zeros)
+        tested, seen = epochs.test(start, held, fixed.val_order, fixed.val_rows, own, active)
+        whole &= seen
         found = steps.report_of(model, names, tested.totals, ())["logs"]
         logs.update({f"val_{name}": value for name, value in found.items()})
     finite = report["finite"]
@@ -203,7 +232,7 @@ def one_epoch(
     watch, better = _judged(rules, nets.watch, fixed, finite, logs)
     best = _either(better, (new.params, new.stats), nets.best) if rules.keeps else nets.best
     new = new._replace(best=best, watch=watch)
-    return _either(nets.watch.status == TRAINING, new, nets), logs
+    return _either(active & whole, new, nets), logs
 
 
 def _judged(rules: Rules, watch: Watch, fixed: Fixed, finite: Any, logs: dict[str, Any]) -> tuple[Watch, Any]:
@@ -229,19 +258,31 @@ def _judged(rules: Rules, watch: Watch, fixed: Fixed, finite: Any, logs: dict[st
 
 
 def train_program(
-    model: Any, names: Variables, rules: Rules, places: tuple[Place, ...], scalars: tuple[Scalar, ...], inputs: Inputs
+    model: Any,
+    names: Variables,
+    rules: Rules,
+    places: tuple[Place, ...],
+    scalars: tuple[Scalar, ...],
+    inputs: Inputs,
+    reading: Reading | None = None,
 ) -> Callable[..., Any]:
-    """Return `run(nets, fixed, data, order, count) -> (nets, logs)`, not compiled: `count` epochs of a stack.
+    """Return `run(nets, fixed, data, order, count, stop) -> (nets, logs)`, not compiled: `count` epochs of a stack.
+
+    The native kernels run them if there is a `reading` of the model, one network after the other; XLA all together.
 
     Shapes: `order` is `(epochs, networks, rows)`, or `(epochs, rows)` if all networks see the same rows at the same
     time; logs `(networks, epochs)`.
     """
     zeros = tuple(session._zeros(model, names))
     tracing = threading.Lock()  # other numbers stand in the model meanwhile
+    if reading is None:
+        epochs = _by_xla(model, names, rules)
+    else:
+        epochs = native_program.epochs(model, names, reading, rules.train.size, (rules.validate or rules.train).size)
 
-    def one(nets: Nets, fixed: Fixed, data: Any, order: Any, count: Any) -> tuple[Nets, Any]:
+    def one(nets: Nets, fixed: Fixed, data: Any, order: Any, count: Any, stop: Any) -> tuple[Nets, Any]:
         def epoch(nets: Nets, order: Any) -> tuple[Nets, Any]:
-            return one_epoch(model, names, rules, zeros, nets, fixed, data, order)
+            return one_epoch(model, names, rules, zeros, epochs, nets, fixed, data, order, stop)
 
         with tracing, standing_in(places, scalars), inputs.giving(fixed.numbers):
             specs = jax.eval_shape(epoch, nets, order[0])[1]
@@ -254,11 +295,13 @@ def train_program(
 
             return jax.lax.fori_loop(0, count, body, (nets, kept))  # type: ignore[no-any-return]
 
-    def run(nets: Nets, fixed: Fixed, data: Any, order: Any, count: Any) -> tuple[Nets, Any]:
+    def run(nets: Nets, fixed: Fixed, data: Any, order: Any, count: Any, stop: Any) -> tuple[Nets, Any]:
         shared = order.ndim == 2
         # A validation set that all share is one array; the networks' own rows of it are a stack.
-        own = Fixed(0, 0, 0, 0, 0, None if fixed.val_order is None or fixed.val_order.ndim == 1 else 0, 0)
-        return jax.vmap(one, in_axes=(0, own, None, None if shared else 1, None))(nets, fixed, data, order, count)
+        held = None if fixed.val_order is None or fixed.val_order.ndim == 1 else 0
+        own = Fixed(0, 0, 0, 0, 0, held, 0, None if fixed.plan is None else 0)
+        axes = (0, own, None, None if shared else 1, None, None)
+        return jax.vmap(one, in_axes=axes)(nets, fixed, data, order, count, stop)
 
     return run
 

@@ -155,23 +155,7 @@ def train_program(
         # As it is. XLA runs a program that seems to be nothing but a call at once, in the thread that sends it off;
         # with a sum of some length in it, beside it.
         count = jnp.minimum(count, jnp.sum((rows > 0).astype(jnp.int32)))
-        groups = [list(group) for group in state]
-        optimizer = model.optimizer
-        place = {id(v): i for i, v in enumerate(names.slots)}
-        step = state.slots[place[id(optimizer._iterations)]]
-        rates = _rates(optimizer, names, state, step, rows.shape[0])
-        totals, arrays = native.train(
-            plan, batch, given, count, threads, step, rates, [state.stats[i] for i in places.keys],
-            [state.totals[i] for i in places.totals], [state[g][i] for g, i in places.state],
-        )  # fmt: skip
-        for (g, i), array in zip(places.state, arrays, strict=True):
-            groups[g][i] = array
-        for i, total in zip(places.totals, totals, strict=True):
-            groups[3][i] = total
-        for i in places.keys:
-            groups[1][i] = state.stats[i] + jnp.array([0, 1], jnp.uint32) * count.astype(jnp.uint32)
-        groups[2][place[id(optimizer._iterations)]] = step + count
-        new = State(*map(tuple, groups))
+        new = _advanced(model.optimizer, names, plan, places, state, batch, given, count, threads, rows.shape[0])
         return new, steps.report_of(model, names, new.totals, new.params)
 
     compiled = jax.jit(run, donate_argnums=(0,) if donate else ())
@@ -183,6 +167,81 @@ def train_program(
         return new, report
 
     return call
+
+
+def _advanced(
+    optimizer: Any, names: Variables, plan: native.Plan, places: _Places, state: State, batch: int,
+    given: native.Data | native.Pointers, count: Any, threads: Any, room: int, stack: native.Stack | None = None,
+) -> State:  # fmt: skip
+    """Return the state after `count` batches, of `room` that there may be."""
+    groups = [list(group) for group in state]
+    place = {id(v): i for i, v in enumerate(names.slots)}
+    step = state.slots[place[id(optimizer._iterations)]]
+    rates = _rates(optimizer, names, state, step, room)
+    totals, arrays = native.train(
+        plan, batch, given, count, threads, step, rates, [state.stats[i] for i in places.keys],
+        [state.totals[i] for i in places.totals], [state[g][i] for g, i in places.state], stack,
+    )  # fmt: skip
+    for (g, i), array in zip(places.state, arrays, strict=True):
+        groups[g][i] = array
+    for i, total in zip(places.totals, totals, strict=True):
+        groups[3][i] = total
+    for i in places.keys:
+        groups[1][i] = state.stats[i] + jnp.array([0, 1], jnp.uint32) * count.astype(jnp.uint32)
+    groups[2][place[id(optimizer._iterations)]] = step + count
+    return State(*map(tuple, groups))
+
+
+class Epochs(NamedTuple):
+    """What runs an epoch of a network of a stack, and its validation: in traced functions, under `jax.vmap`.
+
+    Attributes:
+        train: `train(state, data, order, rows, stack, active) -> (state, whole)`; `whole` says whether it came to the
+            end. Shapes: `order` (steps * batch,), of which the first `rows` count. A network that is not `active`
+            costs nothing.
+        test: The same for an evaluation; only the totals of the state change.
+    """
+
+    train: Callable[..., tuple[State, Any]]
+    test: Callable[..., tuple[State, Any]]
+
+
+def epochs(model: Any, names: Variables, reading: Reading, size: int, test_size: int) -> Epochs:
+    """Return what runs epochs with the kernels, in batches of `size` rows, validations in batches of `test_size`."""
+    places, plan = _places(reading, names), reading.plan
+
+    def cut(data: Tree, order: Any, rows: Any, active: Any, size: int) -> tuple[native.Data, Any]:
+        x, y, weight = ((jax.tree.leaves(part) or [None])[0] for part in data)
+        y = y.astype(jnp.int32).reshape(-1) if plan.labels else y.astype(jnp.float32).reshape(len(y), -1)
+        weight = None if weight is None else weight.astype(jnp.float32).reshape(-1)
+        index = order.reshape(-1, size)
+        real = jnp.clip(rows - jnp.arange(len(index), dtype=jnp.int32) * size, 0, size)
+        return native.Data(x, y, weight, index, real), jnp.where(active, (rows + size - 1) // size, 0)
+
+    def ran(totals: Sequence[Any]) -> Any:
+        return totals[places.totals[1]] > 0  # rows seen; one that is stopped on the way gives back what it got
+
+    def train(state: State, data: Tree, order: Any, rows: Any, stack: native.Stack, active: Any) -> tuple[State, Any]:
+        given, count = cut(data, order, rows, active, size)
+        assert given.index is not None
+        new = _advanced(
+            model.optimizer, names, plan, places, state, size, given, count, np.int32(1), len(given.index), stack
+        )
+        return new, ran(new.totals)
+
+    def test(state: State, data: Tree, order: Any, rows: Any, stack: native.Stack, active: Any) -> tuple[State, Any]:
+        given, count = cut(data, order, rows, active, test_size)
+        params: Sequence[Any] = (*state.params, *state.stats)
+        sums = native.evaluate(
+            plan, test_size, given, count, np.int32(1), [state.totals[i] for i in places.totals],
+            [params[i] for i in places.params], stack,
+        )  # fmt: skip
+        totals = list(state.totals)
+        for i, total in zip(places.totals, sums, strict=True):
+            totals[i] = total
+        return state._replace(totals=tuple(totals)), ran(totals)
+
+    return Epochs(train, test)
 
 
 def _rates(optimizer: Any, names: Variables, state: State, step: Any, room: int) -> Array:
