@@ -3,6 +3,7 @@
 import _thread
 import threading
 
+import jax
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -11,6 +12,7 @@ import lamina
 from lamina import layers, losses, optimizers
 from lamina.errors import InvalidArgumentError
 from lamina.native import library
+from lamina.native import plan as native
 from lamina.training import crew, engines, native_program
 
 pytestmark = pytest.mark.skipif(not library.available(), reason=library.why_not())
@@ -177,3 +179,34 @@ def test_ctrl_c_ends_an_epoch_in_its_middle_and_the_last_whole_one_stays(monkeyp
     untrained = lamina.fit_many(net, x, y, 1, epochs=0, seed=0, batch_size=1)
     for ours, theirs in zip(found.models[0].get_weights(), untrained.models[0].get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_stack_takes_rows_of_a_part_of_the_data_and_refuses_those_beyond():
+    plan = native.Plan((native.DensePlan(3, 2, True, "linear"),))
+    random, flag = np.random.default_rng(0), np.zeros(1, np.int32)
+    x, y = random.standard_normal((9, 3), dtype=np.float32), random.standard_normal((9, 2), dtype=np.float32)
+    kernels = random.standard_normal((2, 3, 2), dtype=np.float32)
+    address = flag.__array_interface__["data"][0]
+    stop = np.array([address & 0xFFFFFFFF, address >> 32], np.uint32)
+
+    def run(begins, numbers=None):
+        def one(kernel, begins):
+            stack = native.Stack(plan.numbers() if numbers is None else numbers, begins, stop)
+            bias, zero = np.zeros(2, np.float32), np.float32(0)
+            data = native.Data(x, y, None, np.arange(4, dtype=np.int32).reshape(2, 2))
+            return native.evaluate(plan, 2, data, np.int32(2), np.int32(1), [zero, zero], [kernel, bias], stack)
+
+        total, count = jax.jit(jax.vmap(one))(kernels, np.array(begins, np.int32))
+        return np.asarray(total) / np.maximum(np.asarray(count), 1)
+
+    losses = [
+        np.mean((x[a : a + 4] @ k - y[b : b + 4]) ** 2) for k, (a, b) in zip(kernels, [(0, 5), (3, 1)], strict=True)
+    ]
+    assert_allclose(run([[0, 5, 0], [3, 1, 0]]), losses, rtol=1e-5)
+    for begins in ([[0, 0, 0], [10, 0, 0]], [[0, -1, 0], [0, 0, 0]]):
+        with pytest.raises(Exception, match="the first rows are none of the data"):
+            run(begins)
+    with pytest.raises(Exception, match="the numbers of the plan has the wrong size"):
+        run([[0, 0, 0]] * 2, numbers=np.zeros(3, np.float32))
+    flag[0] = 1
+    assert (run([[0, 0, 0]] * 2) == 0).all()  # nothing was counted

@@ -110,8 +110,10 @@ struct Data {
   std::vector<int> order;  // of all rows, filled up to whole batches
 };
 
-// Trains for an epoch; returns the parameters and the mean loss.
-double train(const Plan& plan, const Case& c, const Data& data, Net& net, int threads) {
+constexpr double kStopped = -1, kBroken = -2;
+
+// Trains for an epoch; returns the mean loss, or `kStopped` with nothing changed.
+double train(const Plan& plan, const Case& c, const Data& data, Net& net, int threads, const int32_t* stop = nullptr) {
   const int steps = (c.rows + c.batch - 1) / c.batch;
   std::vector<int32_t> real(steps, c.batch);
   if (c.rows % c.batch) real.back() = c.rows % c.batch;
@@ -127,12 +129,13 @@ double train(const Plan& plan, const Case& c, const Data& data, Net& net, int th
   const uint32_t key[2] = {1, 0xfffffffe};
   std::vector<const uint32_t*> keys(plan.layers, key);
   const float rate = 0.05f, before[4] = {0, 0, 0, 0};
-  float after[4];
+  float after[4] = {0, -1, 0, 0};
   Job job{};
   job.plan = &plan, job.arrays = arrays.data(), job.x = data.x.data(), job.targets = data.y.data();
   job.index = data.order.data(), job.real = real.data(), job.rows = c.rows, job.steps = steps, job.rates = &rate;
   job.rate_count = 1, job.keys = keys.data(), job.totals = before, job.new_totals = after, job.threads = threads;
-  run(job);
+  job.stop = stop;
+  if (!run(job)) return next.params == net.params && after[1] == -1 ? kStopped : kBroken;
   net = next;
   return after[0] / after[1];
 }
@@ -167,6 +170,10 @@ void check(const Case& c, std::mt19937& random, const char* name) {
             if (!(std::fabs(one.params[i][k] - exact[i][k]) <= 1e-4 * (1 + std::fabs(exact[i][k]))))
               return expect(false, "a parameter", c, name, 1);
       }
+      const int32_t flags[2] = {0, 1};
+      Net again = start;
+      expect(train(plan, c, data, again, 2, &flags[0]) == found, "a flag that is not set", c, name, 1);
+      expect(train(plan, c, data, again, 1, &flags[1]) == kStopped, "the end before the end", c, name, 1);
       for (int threads : {2, 3}) {
         Net many = start;
         expect(train(plan, c, data, many, threads) == found && many.params == one.params && many.first == one.first &&
