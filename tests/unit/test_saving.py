@@ -2,8 +2,10 @@
 
 import errno
 import io
+import itertools
 import json
 import os
+import re
 import resource
 import stat
 import zipfile
@@ -257,6 +259,39 @@ def test_shards_must_lie_beside_their_map(tmp_path):
     (tmp_path / "m.weights.json").write_text("[1]")
     with pytest.raises(FileFormatError, match="not a map of shards"):
         other.load_weights(tmp_path / "m.weights.json")
+
+
+def test_shards_that_are_saved_again_never_mix_with_the_old_ones(tmp_path, monkeypatch):
+    path = tmp_path / "m.weights.json"
+    old, new = small(), small()
+    old.save_weights(path, max_shard_size=5e-8)
+    before = values(old)
+    write, count = atomic.write, itertools.count()
+
+    def fails_at(last):
+        def put(path, pieces):
+            if next(count) == last:
+                raise OSError(28, "No space left on device")
+            write(path, pieces)
+
+        return put
+
+    shards = len(list(tmp_path.glob("m_*.weights.h5")))
+    for last in range(shards + 1):  # each shard, and the map
+        count = itertools.count()
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, "write", fails_at(last))
+            with pytest.raises(OSError, match="No space"):
+                new.save_weights(path, max_shard_size=5e-8)
+        found = small()
+        found.load_weights(path)
+        assert same(values(found), before)
+    new.save_weights(path, max_shard_size=5e-8)
+    found.load_weights(path)
+    assert same(values(found), values(new))
+    named = set(re.findall(r"m_\w+\.weights\.h5", path.read_text()))
+    assert len(named) == shards
+    assert not (tmp_path / "m_00000.weights.h5").exists()  # an old one: nobody names it any more
 
 
 def test_the_parts_of_an_archive_are_those_of_keras(saved):

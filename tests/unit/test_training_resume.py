@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -386,6 +387,26 @@ def test_a_backup_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             train("shuffled", "validation", [keras.callbacks.BackupAndRestore(tmp_path)])
     assert train("shuffled", "validation", [keras.callbacks.BackupAndRestore(tmp_path)]).history.epoch == [2, 3]
+
+
+def test_a_backup_written_while_training_goes_on_holds_the_weights_of_its_epoch(tmp_path, monkeypatch):
+    write, seen, kept = snapshots.write, [], []
+
+    def slowly(path, arrays, values):
+        assert threading.current_thread() is not threading.main_thread()
+        time.sleep(0.2)  # by then the next epoch has changed every weight
+        write(path, arrays, values)
+        kept.append((values["epoch"], [a.tobytes() for name, a in arrays.items() if name.startswith("params/")]))
+
+    class Looks(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((epoch + 1, [np.asarray(v).tobytes() for v in self.model.trainable_variables]))
+
+    monkeypatch.setattr(snapshots, "write", slowly)
+    backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    train("shuffled", "validation", [backup, Looks()], epochs=3)
+    assert kept == seen
+    assert [epoch for epoch, _ in kept] == [1, 2, 3]
 
 
 def test_files_of_others_and_backups_to_be_kept_stay(tmp_path):

@@ -20,7 +20,7 @@ class BackupAndRestore(Callback):
 
     When `fit` begins, a backup that is there is put back: weights, the states of optimizer and metrics, the streams of
     random numbers, what the other callbacks remember. Training goes on from its epoch. When `fit` ends, the backup
-    goes. A new backup takes the place of the old one only once it is whole.
+    goes. A new backup is written while training goes on, and takes the place of the old one only once it is whole.
 
     A number as `save_freq` saves inside an epoch, which is then done again from its start, as in Keras.
     `fit(..., resume=folder)` goes on inside an epoch, to the same bits as an unbroken run.
@@ -57,6 +57,7 @@ class BackupAndRestore(Callback):
         self.save_freq = save_freq
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
+        self._writer = snapshots.Writer()
         self._batches_seen_since_last_saving = 0
         self._last_batch_seen = 0
         self._current_epoch = 0
@@ -75,6 +76,7 @@ class BackupAndRestore(Callback):
         if keeping is None:
             raise invalid("BackupAndRestore works inside `fit` alone.", fix="pass it as `callbacks` to `model.fit`.")
         self.model._initial_epoch = None
+        self._writer.wait()
         fix = f"remove the folder {self.backup_dir!r} to begin anew."
         try:
             found = snapshots.read(self._weights_path, kind="backup of a training", fix=fix)
@@ -104,16 +106,22 @@ class BackupAndRestore(Callback):
 
     def _save_model(self) -> None:
         os.makedirs(self.backup_dir, exist_ok=True)
+        self._writer.wait()
         arrays, values = self.model.keeping.epoch_from(self._current_epoch)
-        if self.double_checkpoint:
-            _keep_as(self._weights_path, self._prev_weights_path)
-            _keep_as(self._training_metadata_path, self._prev_training_metadata_path)
-        snapshots.write(self._weights_path, arrays, values)
         said = {"epoch": self._current_epoch, "batch": self._last_batch_seen}  # for people: the other file says it too
-        atomic.write(self._training_metadata_path, [json.dumps(said).encode()])
+
+        def put() -> None:
+            if self.double_checkpoint:
+                _keep_as(self._weights_path, self._prev_weights_path)
+                _keep_as(self._training_metadata_path, self._prev_training_metadata_path)
+            snapshots.write(self._weights_path, arrays, values)
+            atomic.write(self._training_metadata_path, [json.dumps(said).encode()])
+
+        self._writer.begin(put)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self.model._initial_epoch = None
+        self._writer.wait()
         if not self.delete_checkpoint or not os.path.isdir(self.backup_dir):
             return
         for path in (self._weights_path, self._training_metadata_path):

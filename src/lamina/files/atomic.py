@@ -10,7 +10,7 @@ from typing import IO, Any, cast
 
 from lamina.errors import message
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _LEFT_BEHIND = 3600  # seconds after which nobody writes a temporary file any more
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -79,7 +79,7 @@ class _Remembering:
                 file.seek(place)
                 view = memoryview(data).cast("B")
                 for start in range(0, len(view), _CHUNK):
-                    part = view[start : start + _CHUNK]
+                    part = bytes(view[start : start + _CHUNK])  # views are compared number by number, bytes at once
                     if file.read(len(part)) != part:
                         raise OSError(errno.EIO, "What was written cannot be read back")
 

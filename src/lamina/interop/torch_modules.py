@@ -337,6 +337,13 @@ def parsed(text: str | Sequence[str]) -> list[Module]:
 _ENTRY = re.compile(r"\s*,?\s*(?:\((?P<name>[\w.]+)\)\s*:)?\s*(?:torch\.nn\.|nn\.)?(?P<kind>[A-Za-z_]\w*)\s*")
 
 
+def own_classes(text: str | Sequence[str]) -> list[str]:
+    """Return the classes of a person's own that hold modules in a text: what their `forward` does is not in it."""
+    whole = text if isinstance(text, str) else ", ".join(text)
+    holders = re.findall(r"([A-Za-z_]\w*)\s*\(\s*\(\w+\)\s*:", whole)
+    return sorted({kind for kind in holders if kind not in KINDS} - {"Sequential"})
+
+
 def _parse(text: str, prefix: str, found: list[Module], depth: int = 0) -> None:
     place = 0
     while text[place:].strip(" \t\n,"):

@@ -88,5 +88,5 @@ def opened_by_name(path: str, source: str) -> Iterator[Named]:
     with ExitStack() as stack:
         with damaged(source, None):
             texts = stack.enter_context(closing(Texts(path, source)))
-            file = stack.enter_context(h5py.File(path, "r", locking=False))
-        yield Named(source, file, texts)
+            named = Named(source, stack.enter_context(h5py.File(path, "r", locking=False)), texts)
+        yield named

@@ -1,6 +1,10 @@
 """Arrays and plain values in one safetensors file, with a checksum of all: trainings, models of tables."""
 
 import json
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from lamina._types import Config, Numpy
@@ -55,3 +59,53 @@ def read(path: str, *, kind: str, fix: str) -> Snapshot:
     except (FileFormatError, ValueError, TypeError, KeyError, RecursionError) as error:
         why = str(error).partition("\n")[0].removeprefix(f"{path}: ")
         raise FileFormatError(message(f"The file is damaged, or no {kind}: {why}", owner=path, fix=fix)) from None
+
+
+class Writer:
+    """Writes in a thread while training goes on: one file at a time, and the next only after the last."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        _writers.add(self)
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Start a job that writes.
+
+        Raises:
+            OSError: If the one before could not write; this one is not started.
+        """
+        self.wait()
+
+        def run() -> None:
+            try:
+                job()
+            except BaseException as error:
+                self._failure = error
+
+        thread = threading.Thread(target=run, name="lamina-snapshot")
+        thread.start()
+        self._thread = thread
+
+    def wait(self) -> None:
+        """Wait for what is being written.
+
+        Raises:
+            OSError: If it could not be written.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def settle() -> None:
+    """Wait for all that is being written, where a training ends with an error that says more than theirs."""
+    for writer in list(_writers):
+        with suppress(Exception):
+            writer.wait()

@@ -3,8 +3,9 @@
 import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from lamina.errors import FileFormatError, NotBuiltError, invalid, message
@@ -157,7 +158,7 @@ def _map_path(path: str) -> str:
 
 
 def _write_shards(model: Any, path: str, max_shard_size: float, skip: frozenset[int]) -> None:
-    """Write files of at most so many GB, then the map that names them. Old shards are replaced one by one."""
+    """Write files of at most so many GB, then the map that names them: until then the old map names the old files."""
     limit = float(max_shard_size) * 1024**3
     shards: list[list[hdf5.Group]] = [[]]
     room = limit
@@ -179,18 +180,49 @@ def _write_shards(model: Any, path: str, max_shard_size: float, skip: frozenset[
             room -= sizes[name]
         shards[-1].append(hdf5.Group(group.path, here, group.attributes))
     folder, name = os.path.split(path)
-    base = name.removesuffix(".json").replace(".weights", "")
+    base = _stem(folder, name.removesuffix(".json").replace(".weights", ""))
+    old = _old_shards(path)
     weight_map: dict[str, list[str]] = {}
     total = 0
-    for i, shard in enumerate(shards):
-        file = f"{base}_{i:05}.weights.h5"
-        atomic.write(os.path.join(folder, file), hdf5.image(shard, checksums=True))
-        for group in shard:
-            if group.arrays:
-                weight_map.setdefault(f"/{group.path}/vars" if group.path else "/vars", []).append(file)
-                total += sum(int(getattr(array, "nbytes", 8)) for array in group.arrays.values())
-    plain = {place: files[0] if len(files) == 1 else files for place, files in weight_map.items()}
-    atomic.write(path, [json.dumps({"metadata": {"total_size": total}, "weight_map": plain}, indent=4).encode()])
+    files = [os.path.join(folder, f"{base}_{i:05}.weights.h5") for i in range(len(shards))]
+    try:
+        for file, shard in zip(files, shards, strict=True):
+            atomic.write(file, hdf5.image(shard, checksums=True))
+            for group in shard:
+                if group.arrays:
+                    key = f"/{group.path}/vars" if group.path else "/vars"
+                    weight_map.setdefault(key, []).append(os.path.basename(file))
+                    total += sum(int(getattr(array, "nbytes", 8)) for array in group.arrays.values())
+        plain = {place: names[0] if len(names) == 1 else names for place, names in weight_map.items()}
+        atomic.write(path, [json.dumps({"metadata": {"total_size": total}, "weight_map": plain}, indent=4).encode()])
+    finally:  # whatever ended it, what the map names stays
+        named = _old_shards(path)
+        _remove(place for place in {*files, *old} if place not in named)
+
+
+def _stem(folder: str, base: str) -> str:
+    """Return how the names of new shards begin: as Keras names them, unless such are there or being written."""
+    first = os.path.join(folder, f"{base}_00000.weights.h5")
+    try:
+        os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    except FileExistsError:
+        return f"{base}_{secrets.token_hex(4)}"
+    except OSError:
+        return base  # what is wrong with the folder is said where the file is written
+    return base
+
+
+def _remove(files: Iterable[str]) -> None:
+    for file in files:
+        with suppress(OSError):
+            os.unlink(file)
+
+
+def _old_shards(path: str) -> list[str]:
+    try:
+        return _shards(path)
+    except (FileFormatError, OSError):
+        return []
 
 
 def _shards(path: str) -> list[str]:

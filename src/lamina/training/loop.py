@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lamina.callbacks import CallbackList
+from lamina.saving import snapshots
 from lamina.training import session
 from lamina.training.endings import Request
 from lamina.training.feed import Feed
@@ -52,6 +53,7 @@ def fit(work: Fit, epochs: range) -> None:
             logs = now.progress.logs if now.progress is not None else {}
             work.keeper.save(work.keeping, Place(now.epoch, training.done, False), logs, wait=True)
         training.finalize()
+        snapshots.settle()
         raise
 
 

@@ -6,7 +6,6 @@ the streams of random numbers, what callbacks remember, the epoch and the place 
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -177,8 +176,7 @@ class Keeper:
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         self._lock = _locked(os.path.dirname(self.path))
         self._saved, self._cost = 0.0, 0.0
-        self._writer: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._writer = snapshots.Writer()
 
     def find(self, keeping: Keeping) -> Place | None:
         """Hand what the folder holds to `keeping`, and return how far that training came; None for a new one."""
@@ -192,7 +190,7 @@ class Keeper:
     def close(self) -> None:
         """Wait for what is being written and give the folder free."""
         try:
-            self._join()
+            self._writer.wait()
         finally:
             if self._lock is not None:
                 os.close(self._lock)
@@ -208,29 +206,19 @@ class Keeper:
         Raises:
             OSError: If this one or the one before could not be written.
         """
-        self._join()
+        self._writer.wait()
         self._saved = begun = time.monotonic()
         held, arrays, said = keeping.take(place, logs)
 
         def put() -> None:
             try:
                 snapshots.write(self.path, {**{name: np.asarray(a) for name, a in held.items()}, **arrays}, said)
-            except BaseException as error:
-                self._failure = error
-            self._cost = time.monotonic() - begun
+            finally:
+                self._cost = time.monotonic() - begun
 
-        self._writer = threading.Thread(target=put, name="lamina-snapshot")
-        self._writer.start()
+        self._writer.begin(put)
         if wait:
-            self._join()
-
-    def _join(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.join()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+            self._writer.wait()
 
 
 def _place(said: Config) -> Place:
