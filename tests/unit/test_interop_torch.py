@@ -107,6 +107,14 @@ def test_named_layers_and_checkpoints_around_them_are_read(wrap, tmp_path):
     assert np.allclose(outputs(again), run(module), atol=1e-6)
 
 
+def test_a_module_of_a_class_of_its_own_may_do_more_than_its_text_says(tmp_path):
+    module = stirred(Named())  # its `relu` stands in `forward` alone
+    torch.save(module.state_dict(), tmp_path / "m.pt")
+    with pytest.warns(UserWarning, match=r"modules of Named are taken in the order(.|\n)*`relu` among it"):
+        lamina.load_model(tmp_path / "m.pt", architecture=str(module))
+    assert torch_modules.own_classes("Sequential(\n  (0): Linear(in_features=2, out_features=1)\n)") == []
+
+
 def test_what_was_left_out_is_said(tmp_path):
     torch.save({"epoch": 3, "state_dict": nn.Linear(5, 2).state_dict()}, tmp_path / "m.pt")
     with pytest.warns(UserWarning, match="Left out: epoch"):
