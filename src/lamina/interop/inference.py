@@ -47,8 +47,9 @@ def steps_of(
         steps = [step for module in modules if (step := torch_modules.step_of(module, source)) is not None]
         if own := torch_modules.own_classes(architecture):
             notes.append(
-                f"The modules of {', '.join(own)} are taken in the order in which they are printed. What else its `forward` "
-                "does, functions such as `relu` among it, is not in that text: compare the outputs, or write all modules out."
+                f"The modules of {', '.join(own)} are taken in the order in which they are printed. What else its "
+                "`forward` does, functions such as `relu` among it, is not in that text: compare the outputs, or write "
+                "all modules out."
             )
         return checked(steps, source), notes
     modules = [Module(_kind(name, group, source), name, {}, group) for name, group in groups.items()]
