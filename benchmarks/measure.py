@@ -56,9 +56,11 @@ def inference(predict: Callable[[], object], seconds: float, clock: Callable[[],
     first = clock() - begin
     predict()
     times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
+    total = 0.0
+    while len(times) < 3 or total < seconds:
         begin = clock()
         predict()
         times.append(clock() - begin)
+        total += times[-1]
     median = statistics.median(times)
     return Timing(epoch=median, compiling=max(0.0, first - median), epochs=len(times))

@@ -11,7 +11,7 @@ import pytest
 from native_models import ACTIVATIONS, needs_kernels, network
 
 import lamina
-from lamina import layers, models
+from lamina import layers, models, placing
 from lamina.errors import InvalidArgumentError
 from lamina.native import library
 from lamina.training import forward
@@ -116,7 +116,7 @@ def test_a_call_gives_an_array_of_jaxs_that_belongs_to_nobody_else():
     assert not found.committed
     model.predict(X, verbose=0)
     np.testing.assert_array_equal(found, kept)
-    assert forward._put() is not None  # JAX's private way is still there: without it a call takes longer
+    assert placing._put() is not None  # JAX's private way is still there: without it a call takes longer
     with jax.disable_jit():
         assert isinstance(model(X[:4]), jax.Array)
     with jax.default_device(jax.devices()[0]):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,6 +24,7 @@ from lamina.variables import Variable
 _BOMB_FLOOR = 64 << 20
 _BOMB_RATIO = 100
 _CHUNK = 4 << 20  # bytes under one checksum
+_AT_ONCE = 1 << 16  # bytes of an array up to which it is read when it is looked at, if they are all in the file
 _COMPACT = 4096  # an array of up to so many bytes lives in the header, which has a checksum of its own
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # those that are part of HDF5: no plugin is ever loaded
 _OLD_ROOT = "_layer_checkpoint_dependencies"  # what Keras 2.13 called "layers"
@@ -100,18 +102,20 @@ def _put(place: Any, name: str, array: Numpy, checksums: bool) -> None:
 
 @dataclass(slots=True)
 class Entry:
-    """An array in a file that has been looked at but not read."""
+    """An array in a file that has been looked at; a small one has been read with it."""
 
     path: str
     shape: tuple[int, ...]
     dtype: str
     source: str
-    _dataset: Any
+    _dataset: Any  # of h5py's lower level: ten thousand layers have many
+    _stored: np.dtype[Any]
+    _array: Numpy | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the array in memory."""
-        return math.prod(self.shape) * int(self._dataset.dtype.itemsize)
+        return math.prod(self.shape) * self._stored.itemsize
 
     def read(self) -> Numpy:
         """Return the array.
@@ -119,17 +123,32 @@ class Entry:
         Raises:
             FileFormatError: If its bytes are damaged.
         """
-        import h5py
-
-        with damaged(self.source, self.path):
-            array = np.empty(self.shape, self._dataset.dtype)
-            if array.size:
-                self._dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+        array = self._array
+        if array is None:
+            array = self._read()
         if self.dtype == "bfloat16":
             import ml_dtypes
 
             return array.view(ml_dtypes.bfloat16)
         return array
+
+    def _read(self) -> Numpy:
+        import h5py
+
+        with damaged(self.source, self.path):
+            # Where a CPU device takes it as it is.
+            nbytes = self.nbytes
+            memory = np.empty(nbytes + 64, np.uint8)
+            start = -memory.ctypes.data % 64
+            array: Numpy = memory[start : start + nbytes].view(self._stored).reshape(self.shape)
+            if array.size:
+                self._dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+        return array
+
+    def at_once(self) -> "Entry":
+        """Return the entry with its array, and let go of the file's."""
+        self._array, self._dataset = self._read(), None
+        return self
 
 
 class WeightsFile:
@@ -169,40 +188,40 @@ class WeightsFile:
         if home is None:
             return None
         with damaged(self.source, path):
-            return as_text(self.attributes(home).get(key))
+            file, place = home
+            return as_text(self.attributes(file[place]).get(key))
 
     def _add(self, file: Any) -> None:
         """Look through a file. Only plain groups and arrays are let in: no link, no data from elsewhere."""
-        stack, seen = [("", file)], set()
-        while stack:
-            path, group = stack.pop()
-            if group.id in seen:
-                raise self._refused(path, "a group that contains itself")
-            seen.add(group.id)
-            for name in group:
-                place = f"{path}/{name}" if path else name
-                item = self._item(group, name, place)
-                if not hasattr(item, "dtype"):
-                    stack.append((place, item))
-                    if name == "vars":
-                        self._homes[_normal(path)] = item
-                elif place.rpartition("/")[0].rpartition("/")[2] == "vars":
-                    self._enter(path.rpartition("/")[0], name, self._entry(place, item))
-
-    def _item(self, group: Any, name: str, place: str) -> Any:
         import h5py
 
-        # Below h5py's own classes, which take thrice the time for each of ten thousand layers.
-        key = name.encode("utf-8", "surrogateescape")
-        if group.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
-            link = group.get(name, getlink=True)
-            raise self._refused(place, f"a link to another place ({type(link).__name__})")
-        item = h5py.h5o.open(group.id, key)
-        if isinstance(item, h5py.h5g.GroupID):
-            return h5py.Group(item)
-        if isinstance(item, h5py.h5d.DatasetID):
-            return h5py.Dataset(item)
-        raise self._refused(place, f"something else than a group or an array ({type(group[name]).__name__})")
+        seen = {_identity(file.id)}
+        # As few objects as can be are open at a time: HDF5 gets slower with each of ten thousand layers.
+        stack = [("", file.id, iter(_links(file.id)))]
+        while stack:
+            path, group, links = stack[-1]
+            key, kind = next(links, (b"", None))
+            if kind is None:
+                stack.pop()
+                continue
+            name = key.decode("utf-8", "surrogateescape")
+            place = f"{path}/{name}" if path else name
+            if kind != h5py.h5l.TYPE_HARD:
+                link = h5py.Group(group).get(name, getlink=True)
+                raise self._refused(place, f"a link to another place ({type(link).__name__})")
+            item = h5py.h5o.open(group, key)
+            if isinstance(item, h5py.h5g.GroupID):
+                if _identity(item) in seen:
+                    raise self._refused(place, "a group that contains itself")
+                seen.add(_identity(item))
+                stack.append((place, item, iter(_links(item))))
+                if name == "vars":
+                    self._homes[_normal(path)] = file, place
+            elif not isinstance(item, h5py.h5d.DatasetID):
+                what = type(h5py.Group(group)[name]).__name__
+                raise self._refused(place, f"something else than a group or an array ({what})")
+            elif path.endswith("vars") and path.rpartition("/")[2] == "vars":
+                self._enter(path.rpartition("/")[0], name, self._entry(place, item))
 
     def _enter(self, path: str, name: str, entry: Entry) -> None:
         arrays = self.groups.setdefault(_normal(path), {})
@@ -214,7 +233,7 @@ class WeightsFile:
     def _entry(self, place: str, dataset: Any) -> Entry:
         import h5py
 
-        layout = dataset.id.get_create_plist()
+        layout = dataset.get_create_plist()
         if layout.get_external_count():
             raise self._refused(place, "an external Dataset: data in another file")
         if layout.get_layout() == h5py.h5d.VIRTUAL:
@@ -224,29 +243,33 @@ class WeightsFile:
             raise self._refused(
                 place, f"an array that only a plugin could read (filter {min(filters - set(_FILTERS))})"
             )
-        dtype = self._dtype(place, dataset)
+        stored_as = dataset.dtype
+        dtype = self._dtype(place, dataset, stored_as)
         shape = dataset.shape
         if shape is None:
             raise self._refused(place, "an array without a shape")
-        stored, declared = dataset.id.get_storage_size(), math.prod(shape) * dataset.dtype.itemsize
+        stored, declared = dataset.get_storage_size(), math.prod(shape) * stored_as.itemsize
         if declared > _BOMB_FLOOR and declared > _BOMB_RATIO * stored:
             raise self._refused(place, f"a shape bomb: it declares {declared:,} bytes and holds {stored:,}")
-        chunks = math.prod(
-            -(-size // chunk) for size, chunk in zip(shape, dataset.chunks or shape, strict=True) if chunk
-        )
-        if (stored < declared and 1 not in filters) or (dataset.chunks and dataset.id.get_num_chunks() < chunks):
+        in_chunks = layout.get_layout() == h5py.h5d.CHUNKED
+        chunks = 0
+        if in_chunks:
+            chunks = math.prod(-(-size // one) for size, one in zip(shape, layout.get_chunk(), strict=True) if one)
+        if (stored < declared and 1 not in filters) or (in_chunks and dataset.get_num_chunks() < chunks):
             raise self._refused(place, f"an array that is not whole: {stored:,} of its {declared:,} bytes are there")
-        return Entry(place, tuple(shape), dtype, self.source, dataset)
+        entry = Entry(place, tuple(shape), dtype, self.source, dataset, stored_as)
+        return entry.at_once() if declared <= min(_AT_ONCE, stored) else entry
 
-    def _dtype(self, place: str, dataset: Any) -> str:
-        found = dataset.dtype
+    def _dtype(self, place: str, dataset: Any, found: "np.dtype[Any]") -> str:
+        import h5py
+
         if found.kind == "V" and found.itemsize == 2 and found.fields is None:
-            said = self.attributes(dataset).get("dtype")
+            said = self.attributes(h5py.Dataset(dataset)).get("dtype")
             if said in ("bfloat16", b"bfloat16"):
                 return "bfloat16"
         if found.kind not in "fiub" or found.itemsize > 8:
             raise self._refused(place, f"an array that holds no plain numbers ({found})")
-        return str(found.name)
+        return _name_of(found)
 
     def _refused(self, place: str, what: str) -> FileFormatError:
         return FileFormatError(
@@ -256,6 +279,26 @@ class WeightsFile:
                 fix="load only files that Keras or lamina wrote, and that came to you unchanged.",
             )
         )
+
+
+@lru_cache(maxsize=64)
+def _name_of(dtype: "np.dtype[Any]") -> str:
+    return str(dtype.name)
+
+
+def _identity(item: Any) -> tuple[int, int]:
+    """Return what tells an object of a file from all others."""
+    import h5py
+
+    info = h5py.h5o.get_info(item)
+    return info.fileno, info.addr
+
+
+def _links(group: Any) -> list[tuple[bytes, int]]:
+    """Return the names in a group of HDF5's, each with the kind of its link."""
+    found: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, info: found.append((name, info.type)), info=True)
+    return found
 
 
 def as_text(value: Any) -> str | None:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 
 from lamina import config
@@ -14,6 +13,7 @@ from lamina._types import Numpy
 from lamina.errors import FileFormatError, InvalidArgumentError, message
 from lamina.layers.parts import Parts
 from lamina.optimizers import Optimizer
+from lamina.placing import on_device
 from lamina.saving import optimizer_state
 from lamina.saving.hdf5 import Entry, Group, WeightsFile, converted
 from lamina.saving.walk import Saveable, walk, walk_all
@@ -186,7 +186,7 @@ def _read(file: WeightsFile, plan: _Plan) -> list[tuple[Saveable, dict[str, Nump
 def _on_device(stores: list[tuple[Saveable, dict[str, Any]]]) -> list[tuple[Saveable, dict[str, Any]]]:
     """Return stores with the arrays of the library's layers on the device: all brought there at once."""
     plain = [store for part, store in stores if not isinstance(part, Optimizer) and not _loads_itself(part)]
-    arrays = iter(jax.device_put([array for store in plain for array in store.values()]))
+    arrays = iter(on_device([array for store in plain for array in store.values()]))
     for store in plain:
         store.update({name: next(arrays) for name in store})
     return stores

@@ -4,13 +4,11 @@ Whatever is unusual about a model, its input or the circumstances is left to the
 raises what there is to raise: the functions here then return None.
 """
 
-import functools
 import math
 import threading
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamina import activations, config, layers, machine
@@ -19,6 +17,7 @@ from lamina.layers.context import current
 from lamina.native import library
 from lamina.native.forward import Network, Outdated
 from lamina.native.plan import Plan
+from lamina.placing import as_jax
 from lamina.training.feed import on_cpu
 from lamina.training.native_plan import Unsuited, chain_of, check_input, read_layers
 from lamina.variables import Variable, frame_now, moving
@@ -31,7 +30,6 @@ _ONLY_IN_TRAINING = (layers.Dropout, layers.GaussianDropout, layers.GaussianNois
 _KEY = ("forward",)
 _FLOAT = np.dtype(np.float32)
 _EXACT = frozenset("?bBhHefd")  # types whose values are all floats of 32 bits, or are rounded to them without a word
-_identity = jax.jit(lambda array: array)
 
 
 class Forward:
@@ -147,42 +145,7 @@ def asked(model: Any, x: Any, batch_size: Any, verbose: Any, steps: Any, callbac
 def call(model: Any, x: Numpy) -> Array | None:
     """Return the outputs of a call on an array of NumPy's as an array of JAX's, or None."""
     found = predict(model, x)
-    return None if found is None else _as_jax(found)
-
-
-@functools.cache
-def _put() -> Any:
-    """Return JAX's own way to make an array, which takes a quarter of the time of its public ones, and its device.
-
-    None if it is not where it was: it is private.
-    """
-    try:
-        from jax._src.interpreters.pxla import batched_device_put as put
-
-        device = jax.devices()[0]
-        sharding = jax.sharding.SingleDeviceSharding(device)
-        aval = jax.core.ShapedArray((1, 1), _FLOAT)
-        made = put(aval, sharding, [np.ones((1, 1), np.float32)], [device], committed=False)
-        if not isinstance(made, jax.Array) or made.shape != (1, 1) or made.committed:
-            return None
-    except Exception:  # whatever a later version makes of it
-        return None
-    return put, sharding, [device]
-
-
-@functools.lru_cache(maxsize=256)
-def _aval(shape: tuple[int, ...]) -> Any:
-    return jax.core.ShapedArray(shape, _FLOAT)
-
-
-def _as_jax(array: Numpy) -> Array:
-    """Return an array of JAX's that may take over the memory of `array`."""
-    way = _put()
-    if way is None or jax.config.jax_default_device is not None:  # type: ignore[attr-defined]
-        return jnp.asarray(_identity(array))
-    put, sharding, devices = way
-    found: Array = put(_aval(array.shape), sharding, [array], devices, committed=False)
-    return found
+    return None if found is None else as_jax(found)
 
 
 def _outputs(forward: Forward, x: Numpy) -> Numpy | None:
