@@ -206,10 +206,7 @@ class WeightsFile:
                 continue
             name = key.decode("utf-8", "surrogateescape")
             place = f"{path}/{name}" if path else name
-            if kind != h5py.h5l.TYPE_HARD:
-                link = h5py.Group(group).get(name, getlink=True)
-                raise self._refused(place, f"a link to another place ({type(link).__name__})")
-            item = h5py.h5o.open(group, key)
+            item = self._opened(group, key, kind, place)
             if isinstance(item, h5py.h5g.GroupID):
                 if _identity(item) in seen:
                     raise self._refused(place, "a group that contains itself")
@@ -217,11 +214,29 @@ class WeightsFile:
                 stack.append((place, item, iter(_links(item))))
                 if name == "vars":
                     self._homes[_normal(path)] = file, place
-            elif not isinstance(item, h5py.h5d.DatasetID):
-                what = type(h5py.Group(group)[name]).__name__
-                raise self._refused(place, f"something else than a group or an array ({what})")
             elif path.endswith("vars") and path.rpartition("/")[2] == "vars":
-                self._enter(path.rpartition("/")[0], name, self._entry(place, item))
+                self._enter(path.rpartition("/")[0], name, self.entry(place, item))
+
+    def _opened(self, group: Any, key: bytes, kind: int, place: str) -> Any:
+        """Return a group or an array of a group, of h5py's lower level, if the link to it is a plain one."""
+        import h5py
+
+        if kind != h5py.h5l.TYPE_HARD:
+            link = h5py.Group(group).get(key, getlink=True)
+            raise self._refused(place, f"a link to another place ({type(link).__name__})")
+        item = h5py.h5o.open(group, key)
+        if not isinstance(item, h5py.h5g.GroupID | h5py.h5d.DatasetID):
+            what = type(h5py.Group(group)[key]).__name__
+            raise self._refused(place, f"something else than a group or an array ({what})")
+        return item
+
+    def item(self, group: Any, name: str, place: str) -> Any:
+        """Return what a group of h5py's has under a name, if it is a group or an array and no link."""
+        import h5py
+
+        key = name.encode("utf-8", "surrogateescape")
+        item = self._opened(group.id, key, group.id.links.get_info(key).type, place)
+        return h5py.Group(item) if isinstance(item, h5py.h5g.GroupID) else h5py.Dataset(item)
 
     def _enter(self, path: str, name: str, entry: Entry) -> None:
         arrays = self.groups.setdefault(_normal(path), {})
@@ -230,7 +245,8 @@ class WeightsFile:
         arrays[name] = entry
         self.nbytes += entry.nbytes
 
-    def _entry(self, place: str, dataset: Any) -> Entry:
+    def entry(self, place: str, dataset: Any) -> Entry:
+        """Return an array of h5py's lower level, after a look whether it is whole, plain and as large as it says."""
         import h5py
 
         layout = dataset.get_create_plist()

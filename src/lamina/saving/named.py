@@ -23,7 +23,7 @@ class Named:
         for name in path.split("/") if path else []:
             if not hasattr(item, "keys") or name not in item:
                 return None
-            item = self._checks._item(item, name, path)
+            item = self._checks.item(item, name, path)
         return item
 
     def has(self, path: str) -> bool:
@@ -68,7 +68,7 @@ class Named:
             item = self._at(path)
             if not hasattr(item, "dtype"):
                 raise KeyError("it has no such array")
-            return self._checks._entry(path, item)
+            return self._checks.entry(path, item.id)
 
     def size(self) -> int:
         """Return the bytes of the file, which its weights cannot exceed."""

@@ -160,7 +160,7 @@ class Program:
         self, run: Callable[..., Any], batches: Batches, data: Tree, places: int, *, shared: bool, native: bool
     ) -> None:
         self.run = jax.jit(run, donate_argnums=(0,))
-        self.native = native
+        self.native, self.stack = native, 0
         self.batches, self.places, self.shared = batches, places, shared
         self.data = jax.tree.map(jnp.array, data)
         self.compiling = 0.0  # seconds of the first dispatch
@@ -182,6 +182,8 @@ def train(program: Program, networks: Sequence[Network], progress: Progress, wor
     hands = min(workers, len(waiting))
     longest = -(-len(waiting) // hands)
     places = -(-longest // -(-longest // program.places))  # the same for all, so that one compilation serves them
+    if program.native:  # and those that come later: an empty place costs nothing
+        places = program.stack = max(places, program.stack)
     crews = [_Worker(program, waiting[i::hands], places, progress) for i in range(hands)]
     failures: list[BaseException] = []
 
@@ -313,6 +315,8 @@ class _Worker:
 
     def _fewer(self, finished: list[int]) -> list[Network]:
         """Return the seats of a smaller stack, if what it saves is worth compiling it."""
+        if self.program.native:
+            return self.seats
         alive = [seat for i, seat in enumerate(self.seats) if i not in set(finished)]
         places = 1 << max(0, (len(alive) - 1).bit_length())
         if not alive or places > len(self.seats) // 2:
