@@ -30,11 +30,15 @@ demo: $(READY)  ## train on handwritten digits and write the pictures
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-sanitize: $(READY)  ## run the native kernels alone under AddressSanitizer and UBSan
+sanitize: $(READY)  ## run the native kernels alone under AddressSanitizer and UBSan, their threads under ThreadSanitizer
 	@if command -v c++ >/dev/null; then \
-	  $(BIN)/cmake -S src/lamina/native -B build/sanitize -DLAMINA_SANITIZE=address,undefined \
-	    -DPython_EXECUTABLE=$(abspath $(BIN)/python) >/dev/null && \
-	  $(BIN)/cmake --build build/sanitize --target test_kernels -j 2 >/dev/null && build/sanitize/test_kernels; \
+	  for kind in address,undefined thread; do \
+	    build=build/sanitize-$${kind%%,*}; \
+	    $(BIN)/cmake -S src/lamina/native -B $$build -DLAMINA_SANITIZE=$$kind \
+	      -DPython_EXECUTABLE=$(abspath $(BIN)/python) >/dev/null && \
+	    $(BIN)/cmake --build $$build --target test_kernels -j 2 >/dev/null && \
+	    $$build/test_kernels $$(test $$kind = thread && echo threads) || exit 1; \
+	  done; \
 	else echo "no C++ compiler: the native kernels are not tested"; fi
 
 conformance: $(READY)  ## run the named files of Keras's own tests against lamina

@@ -8,6 +8,7 @@ from lamina import layers, losses, models, optimizers
 from lamina.native import library
 
 needs_kernels = pytest.mark.skipif(not library.available(), reason=f"native kernels: {library.why_not()}")
+needs_tiles = pytest.mark.skipif("amx" not in library.usable(), reason="this processor has no tiles of bfloat16")
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((101, 7)).astype("float32")  # 101 rows: the last batch of 16 has five
@@ -42,22 +43,32 @@ OPTIMIZERS = {
 }
 
 
-def network(activation="relu", last=None, outputs=OUTPUTS, dropout=0.0, widths=(33, 18)):
+def network(activation="relu", last=None, outputs=OUTPUTS, dropout=0.0, widths=(33, 18), dtype=None):
     inner = []
     if dropout:
-        inner.append(layers.Dropout(dropout / 2))
+        inner.append(layers.Dropout(dropout / 2, dtype=dtype))
     for units in widths:
-        inner.append(layers.Dense(units, activation=activation))
+        inner.append(layers.Dense(units, activation=activation, dtype=dtype))
         if dropout:
-            inner.append(layers.Dropout(dropout))
-    return models.Sequential([layers.Input((7,)), *inner, layers.Dense(outputs, activation=last)])
+            inner.append(layers.Dropout(dropout, dtype=dtype))
+    return models.Sequential([layers.Input((7,)), *inner, layers.Dense(outputs, activation=last, dtype=dtype)])
 
 
-def fit(engine, activation="relu", loss="labels, logits", optimizer="adam", dropout=0.0, weighted=False, **options):
+def fit(
+    engine,
+    activation="relu",
+    loss="labels, logits",
+    optimizer="adam",
+    dropout=0.0,
+    weighted=False,
+    dtype=None,
+    **options,
+):
     """Return the history of a fit and the weights after it."""
     lamina.set_random_seed(3)
     made, last, y, measured = LOSSES[loss]
-    model = network(activation, last, y.shape[1] if y.ndim > 1 and y.shape[1] == OUTPUTS else _outputs(loss), dropout)
+    outputs = y.shape[1] if y.ndim > 1 and y.shape[1] == OUTPUTS else _outputs(loss)
+    model = network(activation, last, outputs, dropout, dtype=dtype)
     model.compile(
         OPTIMIZERS[optimizer](), made() if callable(made) else made, metrics=measured,
         weighted_metrics=measured if weighted else None, engine=engine,

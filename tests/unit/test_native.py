@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from native_models import ONE_HOT, REAL, X, needs_kernels, network
+from native_models import ONE_HOT, REAL, X, needs_kernels, needs_tiles, network
 
 import lamina
 from lamina import callbacks, constraints, layers, losses, metrics, models, optimizers, regularizers
@@ -128,12 +128,78 @@ def test_what_the_kernels_cannot_do_goes_to_xla_and_is_an_error_where_they_are_d
 @needs_kernels
 def test_a_network_beyond_the_measured_limit_goes_to_xla_unless_the_kernels_are_demanded(monkeypatch):
     monkeypatch.setattr(engines, "MOST_WEIGHTS", 100)
-    model = compiled()
-    fit(model)
-    assert "879 weights" in chosen(model).reason
-    model = compiled(engine="native")
-    fit(model)
-    assert chosen(model).name == "native"
+    library.use(next(name for name in library.usable() if name != "amx"))
+    try:
+        model = compiled()
+        fit(model)
+        assert "879 weights" in chosen(model).reason
+        model = compiled(engine="native")
+        fit(model)
+        assert chosen(model).name == "native"
+    finally:
+        library.use(None)
+
+
+@needs_tiles
+def test_tiles_are_for_large_kernels_with_many_rows_and_for_the_largest_always():
+    def wide(weights, batch, **options):
+        return engines._wide(native.Plan((native.DensePlan(weights, 1, True, "relu", **options),)), batch)
+
+    assert wide(engines.WIDE_WEIGHTS + 1, engines.WIDE_BATCH)
+    assert not wide(engines.WIDE_WEIGHTS, engines.WIDE_BATCH)
+    assert not wide(engines.MOST_WEIGHTS, engines.WIDE_BATCH - 1)
+    assert wide(engines.MOST_WEIGHTS + 1, 1)
+    assert wide(4, 1, bfloat16=True)
+
+
+@needs_tiles
+def test_a_mixed_policy_is_trained_through_tiles_and_by_xla_where_there_are_none():
+    def run():
+        model = compiled(network(dtype="mixed_bfloat16"))
+        fit(model)
+        return chosen(model)
+
+    assert run().name == "native"
+    library.use("avx512")
+    try:
+        assert run().name == "xla"
+        assert "computes in bfloat16" in run().reason
+    finally:
+        library.use(None)
+
+
+@needs_tiles
+def test_a_network_is_trained_through_tiles_in_the_memory_of_its_state(monkeypatch):
+    monkeypatch.setattr(engines, "MOST_WEIGHTS", 0)
+
+    def run(kept):
+        monkeypatch.setattr(engines, "KEPT_STATE_BYTES", kept)
+        lamina.set_random_seed(2)
+        model = compiled(network("tanh", dropout=0.1), metrics=["mae"])
+        history = fit(model, epochs=3).history
+        assert chosen(model).donates == (not kept)
+        return history, model.get_weights()
+
+    one, other = run(1 << 30), run(0)
+    assert one[0] == other[0]
+    assert all(np.array_equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+
+
+@needs_tiles
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_a_number_that_is_not_finite_comes_out_of_the_tiles_as_such(dtype, monkeypatch):
+    monkeypatch.setattr(engines, "MOST_WEIGHTS", 0)
+    lamina.config.set_strict(False)
+    x = X.copy()
+    x[70, 3] = np.nan
+    try:
+        model = compiled(network(dtype=dtype))
+        with pytest.warns(RuntimeWarning, match="loss is not finite"):
+            history = fit(model, x).history
+    finally:
+        lamina.config.set_strict(True)
+    assert np.isnan(history["loss"][0])
+    assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
 @needs_kernels
@@ -162,6 +228,7 @@ def test_the_number_of_threads_changes_no_bit(name, monkeypatch):
         return history, model.get_weights()
 
     library.use(name)
+    monkeypatch.setattr(engines, "MOST_WEIGHTS", 0)
     try:
         one, many = run(1), [run(threads) for threads in (2, 3, 5)]
     finally:

@@ -275,7 +275,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_native_run, Run,
 
 // ---- for ctypes
 
-LAMINA_EXPORT int lamina_native_version() { return 5; }
+LAMINA_EXPORT int lamina_native_version() { return 6; }
 
 LAMINA_EXPORT int lamina_native_choose(const char* name) { return lamina::choose(name ? name : "") ? 1 : 0; }
 

@@ -101,13 +101,20 @@ class Pool {
       const std::lock_guard<std::mutex> lock(parking_);
       woken_.notify_all();
     }
+    const Closing closing{*this};
     task.work(0);
-    ticket_.fetch_add(1);
-    wait_until([this] { return inside_.load() == 0; });
     return true;
   }
 
  private:
+  // Closes the task, even if there was no memory for it.
+  struct Closing {
+    Pool& pool;
+    ~Closing() {
+      pool.ticket_.fetch_add(1);
+      wait_until([this] { return pool.inside_.load() == 0; });
+    }
+  };
   void grow(int helpers) {
     for (; helpers_ < helpers; helpers_++) {
       try {

@@ -15,7 +15,7 @@ import jax
 from lamina.errors import did_you_mean, invalid
 
 TARGET = "lamina_native"  # what a compiled program calls it
-VERSION = 5  # of the arguments between this package and the library
+VERSION = 6  # of the arguments between this package and the library
 FILE = Path(__file__).with_name("lamina_native.so")
 _loading = threading.Lock()
 
@@ -82,7 +82,10 @@ def why_not() -> str:
 
 
 def usable() -> tuple[str, ...]:
-    """Return the instruction sets that can be used here, the fastest first: 'avx512', 'avx2', 'neon', 'portable'."""
+    """Return the instruction sets that can be used here, the fastest first.
+
+    They are among 'amx', 'avx512', 'avx2', 'neon' and 'portable'.
+    """
     found = _library()
     return tuple(found.lamina_native_usable().decode().split(",")) if found is not None else ()
 
@@ -91,6 +94,11 @@ def instructions() -> str | None:
     """Return the instruction set in use, or None without native kernels."""
     found = _library()
     return None if found is None else str(found.lamina_native_chosen().decode())
+
+
+def has_tiles() -> bool:
+    """Return whether the instructions in use multiply tiles of bfloat16."""
+    return instructions() == "amx"
 
 
 def use(name: str | None) -> None:

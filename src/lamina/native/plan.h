@@ -25,6 +25,7 @@ struct LayerSpec {
   float slope;  // of leaky relu below 0; alpha of elu
   float dropout_before;  // rate of a dropout of the layer's input; 0: none
   float decay_kernel, decay_bias;  // weight decay, before the learning rate
+  bool bfloat16;  // products of bfloat16, outputs rounded to it; kernels that cannot compute in float32
 };
 
 struct MetricSpec {
@@ -38,6 +39,7 @@ struct Plan {
   LayerSpec layer[kMaxLayers];
   MetricSpec metric[kMaxMetrics];
   int loss, optimizer, mode;
+  bool wide;  // parameters stay in place, products go through tiles; kernels that have none do it as any other
   bool from_logits, mean;  // mean: over the rows that count; else the sum
   float smoothing, epsilon;  // of the loss: label smoothing, and how far probabilities are kept from 0 and 1
   float momentum, beta_1, beta_2, rest_1, rest_2, adam_epsilon;  // rest: 1 - beta, rounded once
@@ -79,7 +81,7 @@ struct Job {
 struct Kernels {
   const char* name;
   bool (*usable)();
-  size_t (*bytes)(const Plan&);  // working memory of a job
+  size_t (*bytes)(const Plan&, int threads);  // working memory of a job
   bool (*run)(const Job&, int thread);  // whether it came to the end; if not, it has written nothing
   // Prediction alone, see forward.h.
   size_t (*packed_floats)(const LayerSpec&);
@@ -95,5 +97,9 @@ const Kernels* kernels_avx512();
 const Kernels* kernels_avx2();
 const Kernels* kernels_neon();
 const Kernels* kernels_portable();
+
+// What those for AVX-512 do with a wide plan where there is AMX.
+size_t wide_bytes(const Plan&, int threads);
+bool wide_run(const Job&, int thread);
 
 }  // namespace lamina

@@ -38,6 +38,7 @@ class DensePlan(NamedTuple):
         slope: Of leaky_relu below 0; alpha of elu.
         dropout: Rate of the dropout of its inputs; 0: none.
         decay: Weight decay of kernel and bias, before the learning rate.
+        bfloat16: Whether it multiplies bfloat16 and rounds its outputs to it. Only in a wide plan.
     """
 
     inputs: int
@@ -47,6 +48,7 @@ class DensePlan(NamedTuple):
     slope: float = 0.0
     dropout: float = 0.0
     decay: tuple[float, float] = (0.0, 0.0)
+    bfloat16: bool = False
 
 
 class MetricPlan(NamedTuple):
@@ -72,6 +74,7 @@ class Plan(NamedTuple):
         betas: Adam's decays of the first and the second moment.
         adam_epsilon: Adam's epsilon.
         metrics: What is measured beside the loss.
+        wide: Whether parameters stay where they are and products go through tiles, which only some kernels have.
     """
 
     layers: tuple[DensePlan, ...]
@@ -85,6 +88,7 @@ class Plan(NamedTuple):
     betas: tuple[float, float] = (0.9, 0.999)
     adam_epsilon: float = 1e-7
     metrics: tuple[MetricPlan, ...] = ()
+    wide: bool = False
 
     @property
     def slots(self) -> int:
@@ -104,9 +108,9 @@ class Plan(NamedTuple):
     def attributes(self, mode: int, batch: int) -> dict[str, Any]:
         """Return the plan as the attributes of a call."""
         shape = [mode, batch, LOSSES.index(self.loss), OPTIMIZERS.index(self.optimizer), self.from_logits, self.mean]
-        shape += [len(self.layers), len(self.metrics)]
+        shape += [len(self.layers), len(self.metrics), self.wide]
         for layer in self.layers:
-            shape += [layer.inputs, layer.units, layer.bias, ACTIVATIONS.index(layer.activation)]
+            shape += [layer.inputs, layer.units, layer.bias, ACTIVATIONS.index(layer.activation), layer.bfloat16]
         for metric in self.metrics:
             shape += [METRICS.index(metric.kind), metric.weighted]
         return {"shape": np.array(shape, np.int64), "numbers": self.numbers()}
@@ -185,10 +189,14 @@ class Stack(NamedTuple):
 
 
 def _call(
-    plan: Plan, mode: int, batch: int, data: Data | Pointers, head: Sequence[Any], rest: Sequence[Any], results: Any,
-    stack: Stack | None = None,
+    plan: Plan, mode: int, batch: int, data: Data | Pointers, head: Sequence[Any], rest: Sequence[Any],
+    results: Sequence[Any], stack: Stack | None = None, in_place: int = 0,
 ) -> Any:  # fmt: skip
-    """Call the kernels inside a traced function. `head` are count and threads, `rest` what follows the data."""
+    """Call the kernels inside a traced function.
+
+    `head` are count and threads, `rest` what follows the data, `in_place` how many of its arrays, the last, become the
+    last results.
+    """
     if not library.available():
         raise RuntimeError(library.why_not())
     given = (_WEIGHTS * (data.weights is not None)) | (_REAL * (data.real is not None)) | (_LABELS * plan.labels)
@@ -202,8 +210,12 @@ def _call(
         given |= _STACK | _NUMBERS | _STOP | (_BEGINS * (stack.begins is not None))
         head, read = [stack.numbers, stack.stop, *head], [stack.begins, *read]
     arrays = [a for a in read if a is not None]
-    call: Any = jax.ffi.ffi_call(library.TARGET, results, vmap_method="expand_dims" if stack is not None else None)
-    return call(*head, *arrays, *rest, **plan.attributes(mode, batch), given=np.int64(given))
+    everything = [*head, *arrays, *rest]
+    call: Any = jax.ffi.ffi_call(
+        library.TARGET, results, vmap_method="expand_dims" if stack is not None else None,
+        input_output_aliases={len(everything) - i: len(results) - i for i in range(1, in_place + 1)},
+    )  # fmt: skip
+    return call(*everything, **plan.attributes(mode, batch), given=np.int64(given))
 
 
 def _like(arrays: Sequence[Any]) -> list[Any]:
@@ -222,6 +234,8 @@ def train(
     totals: Sequence[Any],
     state: Sequence[Any],
     stack: Stack | None = None,
+    *,
+    in_place: bool = False,
 ) -> tuple[list[Any], list[Any]]:
     """Return totals and state after `count` batches. To be called in a traced function on a CPU.
 
@@ -237,9 +251,11 @@ def train(
         totals: `(total, count)` of the loss and of each metric, float32 `()` each.
         state: For each layer kernel, its slots, bias, its slots.
         stack: If it is one network of a stack.
+        in_place: Whether the new state takes the memory of the old.
     """
     rest = [updates, rates, *keys, *totals, *state]
-    found = _call(plan, TRAIN, batch, data, (count, threads), rest, _like([*totals, *state]), stack)
+    results, kept = _like([*totals, *state]), len(state) if in_place else 0
+    found = _call(plan, TRAIN, batch, data, (count, threads), rest, results, stack, kept)
     return list(found[: len(totals)]), list(found[len(totals) :])
 
 

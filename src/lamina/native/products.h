@@ -101,26 +101,21 @@ struct Update {
   float decay;  // weight decay times learning rate
 };
 
-// One vector of parameters after its gradient is known.
+// One vector of parameters, with the moments that it has, after its gradient is known.
 template <int KIND>
-LAMINA_INLINE void updated(const Update& u, V g, float* p, float* m, float* v) {
-  V x = load(p);
+LAMINA_INLINE void updated(const Update& u, V g, V& x, V& m, V& v) {
   x -= x * u.decay;
   if constexpr (KIND == kSgd) {
     x -= u.rate * g;
   } else if constexpr (KIND == kMomentum || KIND == kNesterov) {
-    V pull = u.rate * g, mm = load(m) * u.momentum - pull;
-    store(m, mm);
-    x += KIND == kNesterov ? mm * u.momentum - pull : mm;
+    const V pull = u.rate * g;
+    m = m * u.momentum - pull;
+    x += KIND == kNesterov ? m * u.momentum - pull : m;
   } else {
-    V mm = load(m), vv = load(v);
-    mm += (g - mm) * u.first;
-    vv += (g * g - vv) * u.second;
-    store(m, mm);
-    store(v, vv);
-    x -= over_root(mm * u.rate, vv, splat(u.epsilon));
+    m += (g - m) * u.first;
+    v += (g * g - v) * u.second;
+    x -= over_root(m * u.rate, v, splat(u.epsilon));
   }
-  store(p, x);
 }
 
 // The gradient of a kernel, inputs^T @ gradient, and its update while it is in registers: it is never stored.
@@ -154,7 +149,11 @@ struct Learn {
       multiply<MR, NR>(inner, a + i0, 1, lda, d + j0, ldd, c);
     LAMINA_EACH(i, j) {
       const int64_t o = start + (i * NR + j) * kLanes;
-      updated<KIND>(u, c[i][j], p + o, m + o, v + o);
+      V x = load(p + o), mm = KIND == kSgd ? V{} : load(m + o), vv = KIND == kAdam ? load(v + o) : V{};
+      updated<KIND>(u, c[i][j], x, mm, vv);
+      store(p + o, x);
+      if (KIND != kSgd) store(m + o, mm);
+      if (KIND == kAdam) store(v + o, vv);
     }
   }
 };

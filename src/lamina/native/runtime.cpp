@@ -15,15 +15,54 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+#if defined(LAMINA_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace lamina {
 
 // ---- which kernels
 
+#if defined(LAMINA_AMX)
+// Whether the processor has the instructions, the system keeps the tiles of a thread, and this process may use them.
+static bool tiles_usable() {
+  unsigned a, b, c, d, low, high;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & bit_AMX_BF16) || !(d & bit_AMX_TILE)) return false;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & bit_AVX512BF16)) return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kTileState = 3u << 17;
+  if ((low & kTileState) != kTileState) return false;
+  constexpr long kAskForState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
+}
+
+// Those for AVX-512, except that wide networks go through tiles. Made here, not where AVX-512 is a matter of course.
+static const Kernels* kernels_amx() {
+  static const Kernels kernels = [] {
+    Kernels made = *kernels_avx512();
+    made.name = "amx";
+    made.bytes = [](const Plan& plan, int threads) {
+      return plan.wide ? wide_bytes(plan, threads) : kernels_avx512()->bytes(plan, threads);
+    };
+    made.run = [](const Job& job, int thread) {
+      return job.plan->wide ? wide_run(job, thread) : kernels_avx512()->run(job, thread);
+    };
+    return made;
+  }();
+  return &kernels;
+}
+#endif
+
 static std::vector<const Kernels*> usable() {
   std::vector<const Kernels*> found;
 #if defined(__x86_64__)
   __builtin_cpu_init();
+#if defined(LAMINA_AMX)
+  if (kernels_avx512()->usable() && tiles_usable()) found.push_back(kernels_amx());
+#endif
   for (const Kernels* one : {kernels_avx512(), kernels_avx2()})
     if (one->usable()) found.push_back(one);
 #endif
@@ -63,29 +102,30 @@ std::vector<std::string> usable_kernels() {
 // ---- plans
 
 std::string read_plan(const int64_t* shape, size_t shape_size, const float* numbers, size_t numbers_size, Plan& plan) {
-  constexpr size_t kHead = 8, kNumbers = 8;
+  constexpr size_t kHead = 9, kOfLayer = 5, kNumbers = 8;
   if (shape_size < kHead || numbers_size < kNumbers) return "a plan that is cut off";
   const int64_t layers = shape[6], metrics = shape[7];
   if (layers < 1 || layers > kMaxLayers) return "a number of layers that is not supported";
   if (metrics < 0 || metrics > kMaxMetrics) return "a number of metrics that is not supported";
-  if (shape_size != kHead + 4 * layers + 2 * metrics || numbers_size != kNumbers + 4 * layers + metrics)
+  if (shape_size != kHead + kOfLayer * layers + 2 * metrics || numbers_size != kNumbers + 4 * layers + metrics)
     return "a plan of the wrong length";
   constexpr int64_t kMost = 1 << 24;
   if (shape[1] < 1 || shape[1] > kMost) return "a batch size that is not supported";
   plan.mode = (int)shape[0], plan.batch = (int)shape[1], plan.loss = (int)shape[2], plan.optimizer = (int)shape[3];
   plan.from_logits = shape[4], plan.mean = shape[5], plan.layers = (int)layers, plan.metrics = (int)metrics;
+  plan.wide = shape[8];
   plan.smoothing = numbers[0], plan.epsilon = numbers[1], plan.momentum = numbers[2], plan.beta_1 = numbers[3];
   plan.beta_2 = numbers[4], plan.rest_1 = numbers[5], plan.rest_2 = numbers[6], plan.adam_epsilon = numbers[7];
   for (int64_t l = 0; l < layers; l++) {
-    const int64_t* s = shape + kHead + 4 * l;
+    const int64_t* s = shape + kHead + kOfLayer * l;
     const float* f = numbers + kNumbers + 4 * l;
     if (s[0] < 1 || s[0] > kMost || s[1] < 1 || s[1] > kMost) return "a layer whose width is not supported";
-    if (l && s[0] != shape[kHead + 4 * (l - 1) + 1]) return "layers that do not fit together";
+    if (l && s[0] != shape[kHead + kOfLayer * (l - 1) + 1]) return "layers that do not fit together";
     if (s[3] < 0 || s[3] > kSoftmax || (s[3] == kSoftmax && l + 1 < layers)) return "an unknown activation";
-    plan.layer[l] = {(int)s[0], (int)s[1], s[2] != 0, (int)s[3], f[0], f[1], f[2], f[3]};
+    plan.layer[l] = {(int)s[0], (int)s[1], s[2] != 0, (int)s[3], f[0], f[1], f[2], f[3], s[4] != 0};
   }
   for (int64_t k = 0; k < metrics; k++) {
-    const int64_t* s = shape + kHead + 4 * layers + 2 * k;
+    const int64_t* s = shape + kHead + kOfLayer * layers + 2 * k;
     plan.metric[k] = {(int)s[0], s[1] != 0, numbers[kNumbers + 4 * layers + k]};
   }
   return "";
@@ -102,11 +142,12 @@ struct Block {
 };
 
 // What decides where the arrays of a plan lie.
-std::vector<int64_t> layout_of(const Plan& plan, const Kernels& used) {
-  std::vector<int64_t> found = {reinterpret_cast<int64_t>(&used), plan.mode, plan.batch, plan.optimizer, plan.loss};
+std::vector<int64_t> layout_of(const Plan& plan, const Kernels& used, int threads) {
+  std::vector<int64_t> found = {reinterpret_cast<int64_t>(&used), plan.mode, plan.batch, plan.optimizer, plan.loss,
+                                plan.wide ? threads : 0};
   for (int l = 0; l < plan.layers; l++) {
     const LayerSpec& s = plan.layer[l];
-    found.insert(found.end(), {s.inputs, s.outputs, s.activation, s.dropout_before > 0});
+    found.insert(found.end(), {s.inputs, s.outputs, s.activation, s.dropout_before > 0, s.bfloat16});
   }
   return found;
 }
@@ -196,11 +237,11 @@ struct Gate {
 
 bool run(Job job) {
   const Kernels& used = kernels();
-  const size_t size = used.bytes(*job.plan);
-  Block block = borrow(size, layout_of(*job.plan, used));
-  job.memory = static_cast<char*>(block.start);
   if (job.threads > job.plan->batch) job.threads = job.plan->batch;
   if (job.threads < 1 || job.stop) job.threads = 1;
+  const size_t size = used.bytes(*job.plan, job.threads);
+  Block block = borrow(size, layout_of(*job.plan, used, job.threads));
+  job.memory = static_cast<char*>(block.start);
   Barrier barrier(1);
   Gate gate;
   job.barrier = &barrier;

@@ -1,7 +1,8 @@
 """Which machine runs the step: XLA, or the native kernels. One place decides; nothing above `run` knows.
 
-The rule: the kernels take what they can do (`native_plan.read` says what), on a CPU, up to the size at which XLA's
-products win (docs/design/adr/0007-native-kernels.md has the measurements). `compile(engine=...)` forces either.
+The rule: the kernels take what they can do (`native_plan.read` says what), on a CPU, at any size where the processor
+multiplies tiles, else up to the size at which XLA's products win (docs/design/adr/0007-native-kernels.md has the
+measurements). `compile(engine=...)` forces either.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from lamina._types import Numpy, Tree
 from lamina.errors import InvalidArgumentError, did_you_mean, invalid
 from lamina.native import library
+from lamina.native.plan import Plan
 from lamina.training import native_plan, native_program, steps
 from lamina.training.feed import on_cpu
 from lamina.training.likeness import Place, standing_in
@@ -26,9 +28,11 @@ KEPT_STATE_BYTES = 16 << 20
 # A dispatch of the kernels costs 60 microseconds, so that short ones lose nothing; one of XLA costs a large net more.
 NATIVE_SECONDS = 0.08
 XLA_SECONDS = 0.5
-# Weights up to which the native kernels are faster: about when the state leaves the second caches. Beyond, the products
-# of XLA are better blocked than ours.
-MOST_WEIGHTS = 1 << 20
+# Weights up to which all of a network is best kept in the caches. Beyond, products go through tiles, where the
+# processor has them; where it has none, those of XLA are better blocked than ours.
+MOST_WEIGHTS = 5 << 19
+# Weights from which tiles are faster for batches of at least so many rows: a kernel has to be packed for them.
+WIDE_WEIGHTS, WIDE_BATCH = 1 << 19, 128
 
 
 class Engine(NamedTuple):
@@ -89,7 +93,7 @@ def train(model: Any, names: steps.Variables, *, padded: bool, batch: Tree = Non
     donate = state_bytes(names) > KEPT_STATE_BYTES
     reading, reason = _choice(model, names, batch, training=True)
     if reading is not None:
-        run = native_program.train_program(model, names, reading, padded=padded, donate=donate)
+        run = native_program.train_program(model, names, reading, _wide, padded=padded, donate=donate)
         return Engine("native", "", run, donate, picks=native_program.types(reading.plan))
     if model.has_own_step("train_step"):
         return Engine("xla", reason, steps.custom_program(model, "train_step", donate), donate)
@@ -100,7 +104,7 @@ def evaluate(model: Any, names: steps.Variables, *, padded: bool, batch: Tree = 
     """Return what evaluates a model: its `run(params, (stats, totals), data, rows, count)`. See `train`."""
     reading, reason = _choice(model, names, batch, training=False)
     if reading is not None:
-        run, changed = native_program.test_program(model, names, reading, padded=padded)
+        run, changed = native_program.test_program(model, names, reading, _wide, padded=padded)
         return Engine("native", "", run, changed=changed, picks=native_program.types(reading.plan))
     if model.has_own_step("test_step"):
         run = steps.custom_program(model, "test_step", donate=False)
@@ -140,6 +144,22 @@ def stack(
     return readings[0], plans[which.reshape(-1)]
 
 
+def predict(model: Any, names: steps.Variables) -> tuple[Callable[..., Any], set[int]]:
+    """Return what predicts a batch: its `run(params, stats, x) -> (outputs, stats)`.
+
+    With it come the places of the statistics that it changes, once it has run. This is for what `training.forward` does
+    not take: the kernels have it only where products go through tiles.
+    """
+    by_xla, changed = steps.predict_program(model, names)
+    if model.engine == "xla" or not library.has_tiles() or not on_cpu():
+        return by_xla, changed
+    try:
+        reading = native_plan.read_forward(model)
+        return native_program.predict_program(model, names, reading, _wide, by_xla), changed
+    except native_plan.Unsuited:
+        return by_xla, changed
+
+
 def _choice(
     model: Any, names: steps.Variables, batch: Tree, *, training: bool, alone: bool = True
 ) -> tuple[native_plan.Reading | None, str]:
@@ -162,18 +182,32 @@ def _choice(
             native_program.check(reading.plan, batch)
         except native_plan.Unsuited as found:
             reading, reason = None, str(found)
+    if reading is not None and not alone and any(layer.bfloat16 for layer in reading.plan.layers):
+        reading, reason = None, "the networks of a stack do not go through tiles"
     if reading is not None and model.engine == "auto" and alone:
-        reason = _slower(reading)
+        reason = _slower(reading.plan)
         reading = None if reason else reading
     if reading is None and model.engine == "native" and training:
         raise _cannot(model, reason)
     return reading, reason
 
 
-def _slower(reading: native_plan.Reading) -> str:
+def _weights(plan: Plan) -> int:
+    return sum(layer.inputs * layer.units for layer in plan.layers)
+
+
+def _wide(plan: Plan, batch: int) -> bool:
+    """Return whether products go through tiles and the weights stay in place, or else all lies in the caches."""
+    if any(layer.bfloat16 for layer in plan.layers):
+        return True
+    least = WIDE_WEIGHTS if batch >= WIDE_BATCH else MOST_WEIGHTS
+    return library.has_tiles() and _weights(plan) > least
+
+
+def _slower(plan: Plan) -> str:
     """Return why XLA is faster, or "" if it is not."""
-    weights = sum(layer.inputs * layer.units for layer in reading.plan.layers)
-    return f"with {weights:,} weights XLA is faster" if weights > MOST_WEIGHTS else ""
+    slower = not library.has_tiles() and _weights(plan) > MOST_WEIGHTS
+    return f"with {_weights(plan):,} weights XLA is faster" if slower else ""
 
 
 def _cannot(model: Any, reason: str) -> InvalidArgumentError:

@@ -10,6 +10,7 @@ from lamina import config as settings
 from lamina.graph import Graph
 from lamina.losses import LossFunctionWrapper
 from lamina.metrics import MeanMetricWrapper
+from lamina.native import library
 from lamina.native.plan import ACTIVATIONS, LOSSES, METRICS, MOST_LAYERS, MOST_METRICS, DensePlan, MetricPlan, Plan
 from lamina.optimizers.base import Optimizer
 from lamina.stacks import Stack
@@ -143,6 +144,23 @@ def _walk(model: Any) -> Iterator[Any]:
         raise Unsuited(f"model `{model.name}` does not give out its last layer")
 
 
+def read_forward(model: Any) -> Reading:
+    """Return the plan of a model's predictions; its `params` are all that matter of the variables.
+
+    Raises:
+        Unsuited: If the kernels cannot do what the model does when it predicts, with the reason.
+    """
+    if model.has_own_step("predict_step"):
+        raise Unsuited("the model has a `predict_step` of its own")
+    chain = chain_of(model)
+    check_input(model._graph.inputs[0], chain)
+    plan = Plan(read_layers(chain))
+    params = tuple(v for layer in _variables(chain)[0] for v in (layer.kernel, layer.bias) if v is not None)
+    if any(v.dtype != "float32" for v in params):
+        raise Unsuited("not all weights are float32")
+    return Reading(plan, (), params, (), ())
+
+
 def read_layers(chain: Sequence[Any]) -> tuple[DensePlan, ...]:
     """Return layers as they are when they predict: regularizers and constraints do not matter."""
     return _layers(chain, learning=False)
@@ -165,6 +183,9 @@ def _layers(chain: Sequence[Any], *, learning: bool = True) -> tuple[DensePlan, 
         elif (activation := _activation(layer)) is not None:
             if not bare or dropout:
                 raise Unsuited(f"activation `{layer.name}` does not follow a Dense layer without one")
+            exact = activation[0] == "softmax" and layer.compute_dtype == "float32"  # of rounded outputs
+            if not exact and found[-1].bfloat16 != (layer.compute_dtype == "bfloat16"):
+                raise Unsuited(f"activation `{layer.name}` computes in another type than the layer before it")
             found[-1] = found[-1]._replace(activation=activation[0], slope=activation[1])
             bare = False
         else:
@@ -190,7 +211,8 @@ def _dropout(layer: Any, before: float) -> float:
 
 
 def _check_types(layer: Any) -> None:
-    if layer.compute_dtype != "float32" or layer.variable_dtype != "float32":
+    computes = ("float32", "bfloat16") if library.has_tiles() else ("float32",)
+    if layer.compute_dtype not in computes or layer.variable_dtype != "float32":
         raise Unsuited(f"layer `{layer.name}` computes in {layer.compute_dtype}")
 
 
@@ -206,7 +228,8 @@ def _dense(layer: Any, before: Sequence[DensePlan], learning: bool) -> DensePlan
     name = _BY_FUNCTION.get(layer.activation)
     if name is None:
         raise Unsuited(f"layer `{layer.name}` has the activation {layer.activation!r}")
-    return DensePlan(int(inputs), int(units), layer.bias is not None, name, _SLOPES.get(name, 0.0))
+    short = layer.compute_dtype == "bfloat16"
+    return DensePlan(int(inputs), int(units), layer.bias is not None, name, _SLOPES.get(name, 0.0), bfloat16=short)
 
 
 def _activation(layer: Any) -> tuple[str, float] | None:

@@ -19,6 +19,7 @@ from lamina.training.native_plan import Reading, Unsuited
 from lamina.training.steps import Rows, State, Variables
 from lamina.variables import Variable, bound
 
+Wide = Callable[[native.Plan, int], bool]
 # A step of less work than this is done before a second thread has heard of it.
 THREADED_OPERATIONS = 8e6
 
@@ -138,10 +139,11 @@ class Cores:
 
 
 def train_program(
-    model: Any, names: Variables, reading: Reading, *, padded: bool, donate: bool
+    model: Any, names: Variables, reading: Reading, wide: Wide, *, padded: bool, donate: bool
 ) -> Callable[..., tuple[State, Any]]:
     """Compile `run(state, data, rows, count) -> (state, report)`: `count` steps in one call of the kernels.
 
+    `wide` says of a plan and a batch size whether they are for tiles.
     Batches of shapes that the kernels do not take, e.g. a weight for each number of a target, go to XLA's program.
     """
     places, plan = _places(reading, names), reading.plan
@@ -155,7 +157,11 @@ def train_program(
         # As it is. XLA runs a program that seems to be nothing but a call at once, in the thread that sends it off;
         # with a sum of some length in it, beside it.
         count = jnp.minimum(count, jnp.sum((rows > 0).astype(jnp.int32)))
-        new = _advanced(model.optimizer, names, plan, places, state, batch, given, count, threads, rows.shape[0])
+        placed = plan._replace(wide=wide(plan, batch))
+        room = rows.shape[0]
+        new = _advanced(
+            model.optimizer, names, placed, places, state, batch, given, count, threads, room, in_place=donate
+        )
         return new, steps.report_of(model, names, new.totals, new.params)
 
     compiled = jax.jit(run, donate_argnums=(0,) if donate else ())
@@ -172,6 +178,7 @@ def train_program(
 def _advanced(
     optimizer: Any, names: Variables, plan: native.Plan, places: _Places, state: State, batch: int,
     given: native.Data | native.Pointers, count: Any, threads: Any, room: int, stack: native.Stack | None = None,
+    *, in_place: bool = False,
 ) -> State:  # fmt: skip
     """Return the state after `count` batches, of `room` that there may be."""
     groups = [list(group) for group in state]
@@ -181,6 +188,7 @@ def _advanced(
     totals, arrays = native.train(
         plan, batch, given, count, threads, step, rates, [state.stats[i] for i in places.keys],
         [state.totals[i] for i in places.totals], [state[g][i] for g, i in places.state], stack,
+        in_place=in_place,
     )  # fmt: skip
     for (g, i), array in zip(places.state, arrays, strict=True):
         groups[g][i] = array
@@ -259,7 +267,7 @@ def _rates(optimizer: Any, names: Variables, state: State, step: Any, room: int)
 
 
 def test_program(
-    model: Any, names: Variables, reading: Reading, *, padded: bool
+    model: Any, names: Variables, reading: Reading, wide: Wide, *, padded: bool
 ) -> tuple[Callable[..., Any], set[int]]:
     """Compile `run(params, (stats, totals), data, rows, count)`: `count` batches of evaluation in one call.
 
@@ -277,7 +285,7 @@ def test_program(
         everything: Sequence[Any] = (*params, *stats)
         new = list(totals)
         sums = native.evaluate(
-            plan, batch, given, count, threads, [totals[i] for i in places.totals],
+            plan._replace(wide=wide(plan, batch)), batch, given, count, threads, [totals[i] for i in places.totals],
             [everything[i] for i in places.params],
         )  # fmt: skip
         for i, total in zip(places.totals, sums, strict=True):
@@ -296,3 +304,50 @@ def test_program(
 
 
 test_program.__test__ = False  # type: ignore[attr-defined]
+
+
+# Rows from which a prediction is worth packing the kernels, and how many go through them at once.
+LEAST_PREDICTED, PREDICTED_ROWS = 32, 512
+
+
+def predict_program(
+    model: Any, names: Variables, reading: Reading, wide: Wide, by_xla: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Compile `run(params, stats, x) -> (outputs, stats)`: one batch of prediction, through tiles.
+
+    What is not for tiles, and what has a number in its outputs that is not finite, goes to XLA's program.
+
+    Raises:
+        Unsuited: If its variables are not those of its layers.
+    """
+    where = {id(v): i for i, v in enumerate((*names.params, *names.stats))}
+    if not all(id(v) in where for v in reading.params):
+        raise Unsuited("its weights are not those of its layers")
+    places, plan = tuple(where[id(v)] for v in reading.params), reading.plan._replace(wide=True)
+    dtype = model._graph.outputs[0].dtype
+
+    def run(params: Arrays, stats: Arrays, x: Any, threads: Any) -> tuple[Any, Arrays]:
+        rows = x.shape[0]
+        batch = min(rows, PREDICTED_ROWS)
+        weights = [(*params, *stats)[i] for i in places]
+        outputs = native.predict(plan, batch, x, np.int32(rows // batch), threads, weights).astype(dtype)
+        finite = jnp.all(jnp.isfinite(outputs))
+        return jax.lax.cond(finite, lambda: outputs, lambda: by_xla(params, stats, x)[0]), stats
+
+    compiled = jax.jit(run)
+
+    def call(params: Arrays, stats: Arrays, x: Any) -> Any:
+        if not _predictable(reading.plan, x, wide):
+            return by_xla(params, stats, x)
+        return compiled(params, stats, x, np.int32(threads_for(plan, len(x), machine.cores())))
+
+    return call
+
+
+def _predictable(plan: native.Plan, x: Any, wide: Wide) -> bool:
+    """Return whether a batch is one array of rows for this plan, and enough of them for tiles."""
+    if not isinstance(x, np.ndarray | jax.Array) or x.dtype != np.float32 or x.ndim < 2:
+        return False
+    rows = len(x)
+    fits = rows <= PREDICTED_ROWS or rows % PREDICTED_ROWS == 0
+    return fits and math.prod(x.shape[1:]) == plan.layers[0].inputs and rows >= LEAST_PREDICTED and wide(plan, rows)

@@ -12,7 +12,7 @@ from lamina import config, machine
 from lamina._types import Numpy, Tree
 from lamina.callbacks import CallbackList
 from lamina.layers.host import revision as learned
-from lamina.training import forward, repeats, steps
+from lamina.training import engines, forward, repeats
 from lamina.training.arrays import device_dtype
 from lamina.training.feed import aligned
 
@@ -37,7 +37,7 @@ class Predicting:
             for old in [k for k in list(model.programs) if k[0] == "predict"]:
                 model.programs.pop(old, None)
             machine.program_made()
-            found = model.programs[key] = steps.predict_program(model, self.names)
+            found = model.programs[key] = engines.predict(model, self.names)
         self.run, self._changed = found
 
     def __call__(self, x: Tree) -> Tree:
