@@ -314,9 +314,10 @@ static void pass_on(const Job& job) {
     }
 }
 
-// The part of one thread, as in resident.h. It is not stopped on the way: what it writes is the result at once.
+// The part of one thread, as in resident.h. It is stopped only before it begins: what it writes is the result at once.
 static bool run(const Job& job, int thread) {
   const Plan& plan = *job.plan;
+  if (job.stop && __atomic_load_n(job.stop, __ATOMIC_RELAXED)) return false;
   Wide& w = *reinterpret_cast<Wide*>(job.memory);
   Network& n = w.network;
   if (thread == 0) place(plan, w, job.memory + head_bytes(), job.threads);
