@@ -8,6 +8,7 @@ struct Layer {
   float *p, *m, *v, *bias, *bias_m, *bias_v;
   float* wt;
   float *a, *factor;  // inputs, and the derivative that led to them, null where their sign tells it
+  float* packed;  // a copy of the inputs, as many columns as a tile has rows, row after row; or null
   float* d;  // gradient before the activation
   int dropout;  // which of the network's dropouts stands before the layer, or -1
 };

@@ -122,7 +122,7 @@ LAMINA_INLINE void updated(const Update& u, V g, V& x, V& m, V& v) {
 template <int KIND>
 struct Learn {
   const float* a;
-  int64_t lda;
+  int64_t lda, block;  // of a: from row to row, and from the columns of one tile to those of the next
   const float* d;
   int64_t ldd;
   int inner;
@@ -134,19 +134,24 @@ struct Learn {
   template <int MR, int NR>
   __attribute__((noinline)) void tile(int i0, int j0) const {
     V c[MR][NR];
+    LAMINA_EACH(i, j) c[i][j] = V{};
     const int64_t start = (int64_t)j0 * rows + (int64_t)i0 * NR * kLanes;
-    LAMINA_EACH(i, j) {
-      c[i][j] = V{};
-      const int64_t o = start + (i * NR + j) * kLanes;
-      __builtin_prefetch(p + o, 1);
-      if (KIND != kSgd) __builtin_prefetch(m + o, 1);
-      if (KIND == kAdam) __builtin_prefetch(v + o, 1);
-    }
-    static const float one = 1;
-    if (bias)
+    if (bias) {
+      static const float one = 1;
       multiply<MR, NR>(inner, &one, 0, 0, d + j0, ldd, c);
-    else
-      multiply<MR, NR>(inner, a + i0, 1, lda, d + j0, ldd, c);
+    } else {
+      // What will be changed is fetched a line of each array at a time: all at once they would keep other loads waiting.
+      const float *from = a + i0 / kTileRows * block, *by = d + j0;
+      const int some = inner < MR * NR ? inner : MR * NR;
+      for (int r = 0; r < some; r++, from += lda, by += ldd) {
+        const int64_t o = start + r * kLanes;
+        __builtin_prefetch(p + o, 1);
+        if (KIND != kSgd) __builtin_prefetch(m + o, 1);
+        if (KIND == kAdam) __builtin_prefetch(v + o, 1);
+        multiply<MR, NR>(1, from, 1, lda, by, ldd, c);
+      }
+      multiply<MR, NR>(inner - some, from, 1, lda, by, ldd, c);
+    }
     LAMINA_EACH(i, j) {
       const int64_t o = start + (i * NR + j) * kLanes;
       V x = load(p + o), mm = KIND == kSgd ? V{} : load(m + o), vv = KIND == kAdam ? load(v + o) : V{};
@@ -172,18 +177,36 @@ static void column(const T& t, int i, int end, int j) {
   for (; i + kTileRows <= end; i += kTileRows) t.template tile<kTileRows, NR>(i, j);
   rest<kTileRows - 1, NR>(t, i, end - i, j);
 }
-// All tiles of rows [begin, end) and `columns` columns, rounded up to whole vectors.
+// All tiles of rows [begin, end) of a panel.
 template <class T>
-static void tiles(const T& t, int begin, int end, int columns) {
-  if (begin >= end) return;
+static void tiles(const T& t, const Panel& panel, int begin, int end) {
+  if (panel.vectors == 3)
+    column<kTileVectors>(t, begin, end, panel.begin);
+  else if (panel.vectors == 2)
+    column<2>(t, begin, end, panel.begin);
+  else
+    column<1>(t, begin, end, panel.begin);
+}
+
+// Calls work(panel, begin, end) for a thread's share of `rows` rows and `columns` columns: panel after panel, and of a
+// panel that two threads share blocks of `block` rows. So a thread reads the kernels that it has changed itself: what
+// another core has changed takes far longer to come.
+template <class F>
+static void share_out(int rows, int columns, int block, int thread, int threads, F work) {
+  const int blocks = (rows + block - 1) / block;
+  const int64_t all = (int64_t)padded(columns) / kLanes * blocks;
+  const int64_t from = all * thread / threads, to = all * (thread + 1) / threads;
+  int64_t base = 0;
   for (int j = 0; j < columns;) {
     const Panel panel = panel_of(columns, j);
-    if (panel.vectors == 3)
-      column<kTileVectors>(t, begin, end, j);
-    else if (panel.vectors == 2)
-      column<2>(t, begin, end, j);
-    else
-      column<1>(t, begin, end, j);
+    const int64_t size = (int64_t)panel.vectors * blocks;
+    if (from < base + size && to > base) {
+      const int64_t first = from <= base ? 0 : (from - base + panel.vectors - 1) / panel.vectors;
+      const int64_t last = to >= base + size ? blocks : (to - base + panel.vectors - 1) / panel.vectors;
+      const int begin = (int)first * block, end = (int)last * block < rows ? (int)last * block : rows;
+      if (begin < end) work(panel, begin, end);
+    }
+    base += size;
     j += panel.vectors * kLanes;
   }
 }

@@ -1,6 +1,10 @@
 // A network whose parameters are copied into panels for a call, and the loop over batches: forward, loss, backward, update.
 // Included inside the namespace of one instruction set, after network.h.
 
+// Inputs of more floats do not stay in the second cache beside a panel of the kernel: a copy in the order in which its
+// gradient takes them pays.
+constexpr size_t kFarInputs = size_t{1} << 18;
+
 // Places the arrays of a network one after the other; with no memory it only counts.
 static size_t place(const Plan& plan, Network& n, char* memory) {
   Bump bump{memory, 0};
@@ -16,6 +20,8 @@ static size_t place(const Plan& plan, Network& n, char* memory) {
     q.m = moments ? bump.take(kernel) : nullptr, q.bias_m = moments ? bump.take(q.columns) : nullptr;
     q.v = second ? bump.take(kernel) : nullptr, q.bias_v = second ? bump.take(q.columns) : nullptr;
     q.wt = training && l ? bump.take(kernel) : nullptr;
+    const bool far = (size_t)plan.batch * q.lda > kFarInputs;
+    q.packed = training && far ? bump.take((size_t)plan.batch * q.rows) : nullptr;
   }
   return bump.used;
 }
@@ -27,14 +33,20 @@ static size_t bytes(const Plan& plan, int) {
   return place(plan, counted, nullptr) + network_bytes();
 }
 
-static void transpose_rows(Layer& q, int begin, int end) {
+// Transposes rows [begin, end) of a panel of a kernel.
+static void transpose_panel(Layer& q, const Panel& from, int begin, int end) {
   for (int k = begin; k < end; k += kLanes) {
     const Panel to = panel_of(q.spec->inputs, k);
-    for (int o = 0; o < q.columns; o += kLanes) {
-      const Panel from = panel_of(q.spec->outputs, o);
-      transpose(q.p + panel_place(from, q.rows, k, o), from.vectors * kLanes,
-                q.wt + panel_place(to, q.columns, o, k), to.vectors * kLanes);
-    }
+    for (int o = from.begin; o < from.begin + from.vectors * kLanes; o += kLanes)
+      transpose(q.p + panel_place(from, q.rows, k, o), from.vectors * kLanes, q.wt + panel_place(to, q.columns, o, k),
+                to.vectors * kLanes);
+  }
+}
+static void transpose_rows(Layer& q, int begin, int end) {
+  for (int j = 0; j < q.spec->outputs;) {
+    const Panel panel = panel_of(q.spec->outputs, j);
+    transpose_panel(q, panel, begin, end);
+    j += panel.vectors * kLanes;
   }
 }
 
@@ -85,8 +97,9 @@ static void move_state(Network& n, const Job& job, int thread, bool in) {
   }
 }
 
-static void forward(Network& n, const Job& job, int64_t step, int r0, int r1) {
+static void forward(Network& n, const Job& job, int64_t step, int r0, int r1, int thread) {
   drop(job, n.layer[0], step, r0, r1);
+  job.wait(job.barrier);
   for (int l = 0; l < n.layers; l++) {
     Layer& q = n.layer[l];
     const bool last = l + 1 == n.layers;
@@ -95,21 +108,37 @@ static void forward(Network& n, const Job& job, int64_t step, int r0, int r1) {
     float* factor = last ? n.y_factor : n.layer[l + 1].factor;
     Forward f{q.a, q.lda, q.p, q.bias, q.rows, q.spec->inputs, z, ldz, factor ? kLinear : q.spec->activation,
               q.spec->slope};
-    tiles(f, r0, r1, q.spec->outputs);
-    if (factor)
-      for (int i = r0; i < r1; i++)
-        activate_row(q.spec->activation, z + i * ldz, factor + i * ldz, padded(q.spec->outputs), q.spec->slope);
-    if (!last) drop(job, n.layer[l + 1], step, r0, r1);
+    share_out(job.plan->batch, q.spec->outputs, kTileRows, thread, job.threads,
+              [&f](const Panel& panel, int begin, int end) { tiles(f, panel, begin, end); });
+    job.wait(job.barrier);
+    if (!factor) continue;
+    for (int i = r0; i < r1; i++)
+      activate_row(q.spec->activation, z + i * ldz, factor + i * ldz, padded(q.spec->outputs), q.spec->slope);
+    if (last) continue;
+    drop(job, n.layer[l + 1], step, r0, r1);  // an input that is dropped has a factor
+    job.wait(job.barrier);
   }
 }
 
-static void backward(Network& n, int r0, int r1) {
+static void pack_inputs(Network& n, const Job& job, int r0, int r1) {
+  const int64_t batch = job.plan->batch;
+  for (int l = 0; l < n.layers; l++) {
+    Layer& q = n.layer[l];
+    for (int j = 0; q.packed && j < q.spec->inputs; j += kTileRows)
+      for (int i = r0; i < r1; i++)
+        __builtin_memcpy(q.packed + j * batch + i * kTileRows, q.a + i * q.lda + j, kTileRows * sizeof(float));
+  }
+}
+
+static void backward(Network& n, const Job& job, int thread) {
   for (int l = n.layers - 1; l > 0; l--) {  // the first layer's inputs need no gradient
     Layer &q = n.layer[l], &below = n.layer[l - 1];
     const int activation = below.spec->activation;
     Backward b{q.d, q.ldd, q.wt, q.columns, q.spec->outputs, q.a, q.factor, q.lda, activation == kLinear,
                activation == kRelu ? 0.0f : below.spec->slope, below.d, below.ldd};
-    tiles(b, r0, r1, q.spec->inputs);
+    job.wait(job.barrier);
+    share_out(job.plan->batch, q.spec->inputs, kTileRows, thread, job.threads,
+              [&b](const Panel& panel, int begin, int end) { tiles(b, panel, begin, end); });
   }
 }
 
@@ -117,19 +146,19 @@ template <int KIND>
 static void learn(Network& n, const Job& job, int64_t step, int thread) {
   const Plan& plan = *job.plan;
   const float rate = rate_of(job, step);
-  Update u = update_of<KIND>(job, step);
+  Update kernel = update_of<KIND>(job, step), bias = kernel;
   for (int l = n.layers - 1; l >= 0; l--) {
     Layer& q = n.layer[l];
-    const Part part(*q.spec, thread, job.threads);
-    u.decay = q.spec->decay_kernel * rate;
-    Learn<KIND> w{q.a, q.lda, q.d, q.ldd, plan.batch, q.p, q.m, q.v, q.rows, u, false};
-    tiles(w, part.begin, part.end, q.spec->outputs);
-    if (q.wt) transpose_rows(q, part.begin, part.end);
-    if (part.bias) {
-      u.decay = q.spec->decay_bias * rate;
-      Learn<KIND> b{q.a, q.lda, q.d, q.ldd, plan.batch, q.bias, q.bias_m, q.bias_v, 1, u, true};
-      tiles(b, 0, 1, q.spec->outputs);
-    }
+    kernel.decay = q.spec->decay_kernel * rate, bias.decay = q.spec->decay_bias * rate;
+    const float* a = q.packed ? q.packed : q.a;
+    const int64_t lda = q.packed ? kTileRows : q.lda, block = q.packed ? (int64_t)kTileRows * plan.batch : kTileRows;
+    Learn<KIND> w{a, lda, block, q.d, q.ldd, plan.batch, q.p, q.m, q.v, q.rows, kernel, false};
+    Learn<KIND> b{a, lda, block, q.d, q.ldd, plan.batch, q.bias, q.bias_m, q.bias_v, 1, bias, true};
+    share_out(q.spec->inputs, q.spec->outputs, 16, thread, job.threads, [&](const Panel& panel, int begin, int end) {
+      tiles(w, panel, begin, end);
+      if (q.wt) transpose_panel(q, panel, begin, end);
+      if (q.spec->bias && end == q.spec->inputs) tiles(b, panel, 0, 1);
+    });
   }
 }
 
@@ -159,13 +188,16 @@ static bool run(const Job& job, int thread) {
   for (int64_t step = 0; step < job.steps; step++) {
     if (job.stop && __atomic_load_n(job.stop, __ATOMIC_RELAXED)) return false;
     gather(n, job, step, r0, r1);
-    forward(n, job, step, r0, r1);
+    forward(n, job, step, r0, r1, thread);
     if (plan.mode == kPredict) {
       give_out(n, job, step, r0, r1);
       continue;
     }
     losses(n, job, step, r0, r1);
-    if (plan.mode == kTrain) backward(n, r0, r1);
+    if (plan.mode == kTrain) {
+      pack_inputs(n, job, r0, r1);
+      backward(n, job, thread);
+    }
     job.wait(job.barrier);
     if (thread == 0) add_up(n, job, step, totals);
     if (plan.mode == kTrain) learn(n, job, step, thread);
