@@ -98,16 +98,18 @@ def introduction(kept: dict[str, Any], language: str) -> str:
     libraries = [f"{title} {versions[name]}" for name, title in _LIBRARIES.items() if versions.get(name)]
     processor, cores, date, rounds = where["processor"], where["cores"], bench["date"][:10], bench["options"]["rounds"]
     busy = bench["load"] > record.BUSY * cores
+    gpu = ", ".join(device for device in where["devices"] if not device.startswith("cpu"))
+    gpu = gpu or {"en": "no GPU", "zh": "无 GPU"}[language]
     if language == "zh":
         text = (
             f"每个库在自己的进程中轮流运行，取最多 {rounds} 轮的中位数；训练通过带进度行和验证的 `model.fit`，"
-            f"Adam，稳定后的 epoch。\n{cores} 个核心 ({processor})，无 GPU，{date}；{'、'.join(libraries)}。"
+            f"Adam，稳定后的 epoch。\n{cores} 个核心 ({processor})，{gpu}，{date}；{'、'.join(libraries)}。"
             "`make bench` 打印您机器上的结果。"
         )
         return text + (f"测量前机器负载为 {bench['load']:.1f}：这些数字不可靠。" if busy else "")
     text = (
         f"Medians of up to {rounds} rounds, each library in a process of its own, in turn; training through `model.fit`"
-        f" with its progress lines\nand validation, Adam, steady epochs. {cores} cores of an {processor}, no GPU,"
+        f" with its progress lines\nand validation, Adam, steady epochs. {cores} cores of an {processor}, {gpu},"
         f" {date}; {', '.join(libraries)}. `make bench` prints yours."
     )
     return text + (

@@ -314,7 +314,9 @@ def plot(signals: Mapping[str, Signal], to_file: str | Path) -> Path:
     for axes, field, title in zip(panels, fields, titles, strict=True):
         for (label, one), colour in zip(signals.items(), _COLOURS * len(signals), strict=False):
             values = np.array([getattr(layer, field) for layer in one.layers], float)
-            if field != "dead":
+            if field == "dead":
+                values[~np.isfinite([layer.deviation for layer in one.layers])] = np.nan  # neither dead nor alive
+            else:
                 values[~((values > 0) & np.isfinite(values))] = np.nan  # a logarithm has no place for them
             few = len(values) <= _TICKS
             places = np.arange(1, len(values) + 1)
