@@ -32,7 +32,7 @@ XLA_SECONDS = 0.5
 # processor has them; where it has none, those of XLA are better blocked than ours.
 MOST_WEIGHTS = 5 << 19
 # Weights from which tiles are faster for batches of at least so many rows: a kernel has to be packed for them.
-WIDE_WEIGHTS, WIDE_BATCH = 1 << 19, 128
+WIDE_WEIGHTS, WIDE_BATCH = 1 << 19, 256
 
 
 class Engine(NamedTuple):
