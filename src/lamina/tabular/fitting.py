@@ -213,6 +213,7 @@ class Member:
         self.batch = plan.recipe.batch if rows >= plan.recipe.batch else 1 << (rows - 1).bit_length()
         self.steps = max(1, rows // self.batch)
         self.epochs = plan.recipe.epochs
+        self.most = network.steps_at_once(plan)  # steps in a dispatch
         self.done = 0
         sample = train.encoded.take(self.random.permutation(rows)[: network.CHUNK])
         params = network.initial(plan, sample, self.random, edges)
@@ -229,9 +230,9 @@ class Member:
         # Rows short of a batch are filled up with rows of weight 0: the sum is over the real ones.
         encoded, target, weight = self.train.take(rows)
         arrays = [*encoded[:3], target, weight / np.float32(min(batch, self.train.encoded.rows))]
-        filled = [network.padded(a, network.STEPS * batch).reshape(network.STEPS, batch, *a.shape[1:]) for a in arrays]
-        numbers = schedule(self.plan.recipe, self.done, self.steps * self.epochs, network.STEPS)
-        seeds = self.random.integers(0, 2**32, network.STEPS, np.uint32)
+        filled = [network.padded(a, self.most * batch).reshape(self.most, batch, *a.shape[1:]) for a in arrays]
+        numbers = schedule(self.plan.recipe, self.done, self.steps * self.epochs, self.most)
+        seeds = self.random.integers(0, 2**32, self.most, np.uint32)
         steps = count or int(len(rows) > 0)
         self.slots = network.programs(self.plan).train(self.slots, tuple(filled), numbers, seeds, np.int32(steps))
         self.done += steps
@@ -241,8 +242,8 @@ class Member:
         order = self.random.permutation(self.train.encoded.rows)
         if len(order) >= self.batch:
             order = order[: self.steps * self.batch]
-        for start in range(0, len(order), network.STEPS * self.batch):
-            self._dispatch(order[start : start + network.STEPS * self.batch])
+        for start in range(0, len(order), self.most * self.batch):
+            self._dispatch(order[start : start + self.most * self.batch])
 
     def run(
         self, deadline: float | None, report: Callable[[int, int, float], None], last: int | None = None

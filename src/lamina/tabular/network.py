@@ -15,13 +15,13 @@ from lamina import machine
 from lamina._types import Array, Numpy
 from lamina.layers import tabular
 from lamina.tabular.encoded import Encoded
-from lamina.tabular.recipes import Recipe
+from lamina.tabular.recipes import WIDE, Recipe
 
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"selu": tabular.selu, "mish": tabular.mish}
 # A step is a program for one core, so that a network has the same bits whatever the number of cores.
 # At the first level it compiles in four fifths of the time and is as fast.
 ONE_CORE = {"xla_cpu_multi_thread_eigen": False, "xla_backend_optimization_level": 1}
-STEPS = 32  # in a dispatch
+STEPS, WIDE_STEPS = 32, 4  # in a dispatch; of a table with very many columns, whose batches are large
 CHUNK = 512  # rows in a dispatch of a prediction
 # XLA divides loops over rows among cores; rows of whole vectors (of 16 numbers in AVX-512) have no odd ends.
 LANES, LINE = 16, 128
@@ -242,6 +242,11 @@ class Programs(NamedTuple):
 
     train: Any
     predict: Any
+
+
+def steps_at_once(plan: Plan) -> int:
+    """How many steps a dispatch holds."""
+    return WIDE_STEPS if plan.numeric > WIDE else STEPS
 
 
 @lru_cache(maxsize=32)
