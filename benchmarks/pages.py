@@ -216,7 +216,8 @@ def _scaling(kept: dict[str, Any] | None) -> list[str]:
         "`make bench-scaling` holds steps and calls against `fixed + sum over layers of (each + max(products, bytes))`,"
         f" with the measured limits: {limits['gigaflops']:,.0f} GFLOP/s, {limits['gigabytes']:.1f} GB/s from memory,"
         f" {1e6 * limits['step']:.3g} us for a step and {1e6 * limits['call']:.3g} us for a `predict` that do nothing."
-        + (f" **{record.warning(kept)}**" if record.warning(kept) else ""),
+        + (f" **{record.warning(kept)}**" if record.warning(kept) else "")
+        + (" **A quick run: half of the points, a fifth of a second each.**" if kept["options"]["quick"] else ""),
         "![time over samples, width, depth and batch](scaling.png)",
         "\n".join(f"- {line}" for line in (*kept["growth"], *map(scaling.said, kept["verdicts"]))),
     ]
