@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lamina
+from benchmarks.record import RESULTS
 from benchmarks.workloads import WORKLOADS
 from lamina import Dense, Input, Sequential, callbacks
 
@@ -46,9 +47,10 @@ def measure(rows: int, epochs: int, rounds: int) -> dict[str, Any]:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x, y, batch_size=WORKLOAD.batch, epochs=2, verbose=0)
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    RESULTS.mkdir(exist_ok=True)
     for _ in range(rounds):
         for way, options in WAYS.items():
-            with tempfile.TemporaryDirectory(dir=".") as folder:  # on a disk, as a training's folder is
+            with tempfile.TemporaryDirectory(dir=RESULTS) as folder:  # on a disk, as a training's folder is
                 begun = time.perf_counter()
                 model.fit(x, y, batch_size=WORKLOAD.batch, epochs=epochs, verbose=0, **options(Path(folder)))
                 seconds[way].append(time.perf_counter() - begun)

@@ -377,6 +377,20 @@ _OPCODES = [
 ]  # fmt: skip
 
 
+def _rearranged(items: list[Any], at: int, way: int, rng: random.Random, most: int) -> bool:
+    """Drop, repeat or swap an item if that is the way, 0 to 2; return whether it was."""
+    if way == 0 and len(items) > 1:
+        del items[at]
+    elif way == 1:
+        items[at:at] = [items[at]] * rng.choice([1, 2, most])
+    elif way == 2:
+        other = rng.randrange(len(items))
+        items[at], items[other] = items[other], items[at]
+    else:
+        return False
+    return True
+
+
 def pickled(data: bytes, rng: random.Random) -> bytes:
     """Drop, repeat, swap or add an instruction of a pickle, or change what one is about."""
     try:
@@ -386,14 +400,9 @@ def pickled(data: bytes, rng: random.Random) -> bytes:
     pieces = [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
     for _ in range(rng.choice([1, 1, 2, 4])):
         at, way = rng.randrange(len(pieces)), rng.randrange(6)
-        if way == 0 and len(pieces) > 1:
-            del pieces[at]
-        elif way == 1:
-            pieces[at:at] = [pieces[at]] * rng.choice([1, 2, 500])
-        elif way == 2:
-            other = rng.randrange(len(pieces))
-            pieces[at], pieces[other] = pieces[other], pieces[at]
-        elif way == 3 and len(pieces[at]) > 1:
+        if _rearranged(pieces, at, way, rng, most=500):
+            continue
+        if way == 3 and len(pieces[at]) > 1:
             piece = bytearray(pieces[at])
             piece[rng.randrange(1, len(piece))] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
             pieces[at] = bytes(piece)
@@ -406,14 +415,9 @@ def blocks(data: bytes, rng: random.Random) -> bytes:
     """Change a number, drop, repeat or nest a line of a `.prototxt`."""
     lines = data.decode().split("\n")
     at, way = rng.randrange(len(lines)), rng.randrange(6)
-    if way == 0:
-        del lines[at]
-    elif way == 1:
-        lines[at:at] = [lines[at]] * rng.choice([1, 2, 3000])
-    elif way == 2:
-        other = rng.randrange(len(lines))
-        lines[at], lines[other] = lines[other], lines[at]
-    elif way == 3:
+    if _rearranged(lines, at, way, rng, most=3000):
+        return "\n".join(lines).encode()
+    if way == 3:
         depth = rng.choice([3, 200, 100_000])
         lines[at] += " layer { " * depth + "} " * rng.choice([depth, 0])
     else:
