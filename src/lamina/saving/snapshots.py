@@ -1,13 +1,13 @@
 """Arrays and plain values in one safetensors file, with a checksum of all: trainings, models of tables."""
 
 import json
-import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
 from lamina._types import Config, Numpy
+from lamina.background import Background
 from lamina.errors import FileFormatError, message
 from lamina.files import atomic, tensors
 
@@ -65,8 +65,7 @@ class Writer:
     """Writes in a thread while training goes on: one file at a time, and the next only after the last."""
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._job: Background | None = None
         _writers.add(self)
 
     def begin(self, job: Callable[[], None]) -> None:
@@ -76,16 +75,7 @@ class Writer:
             OSError: If the one before could not write; this one is not started.
         """
         self.wait()
-
-        def run() -> None:
-            try:
-                job()
-            except BaseException as error:
-                self._failure = error
-
-        thread = threading.Thread(target=run, name="lamina-snapshot")
-        thread.start()
-        self._thread = thread
+        self._job = Background(job, name="lamina-snapshot")
 
     def wait(self) -> None:
         """Wait for what is being written.
@@ -93,10 +83,10 @@ class Writer:
         Raises:
             OSError: If it could not be written.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        failure, self._failure = self._failure, None
+        if self._job is None:
+            return
+        self._job.wait()
+        failure, self._job = self._job.failure, None
         if failure is not None:
             raise failure
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina._types import Numpy, Tree
+from lamina.background import Background
 from lamina.training import many
 from lamina.training.feed import aligned
 from lamina.training.many import Batches, Fixed, Nets, Watch
@@ -111,6 +113,8 @@ class Network:
 
     def keep(self, epochs: int, logs: dict[str, Numpy]) -> None:
         """Add the logs of so many epochs. Shapes: each `(epochs, ...)`."""
+        if not epochs:
+            return
         for name, values in logs.items():
             found = self.logs.setdefault(name, [])
             found.extend(float(v) if v.ndim == 0 else np.array(v) for v in values[:epochs])
@@ -185,33 +189,32 @@ def train(program: Program, networks: Sequence[Network], progress: Progress, wor
     if program.native:  # and those that come later: an empty place costs nothing
         places = program.stack = max(places, program.stack)
     crews = [_Worker(program, waiting[i::hands], places, progress) for i in range(hands)]
-    failures: list[BaseException] = []
 
-    def guarded(worker: "_Worker") -> None:
+    def work(worker: "_Worker") -> None:
         try:
             worker.work()
-        except BaseException as error:  # told by the thread that waits
-            failures.append(error)
+        except BaseException:
             progress.halt()
+            raise
 
     crews[0].compile()  # once, before others ask for the same
-    threads = [threading.Thread(target=guarded, args=(worker,), daemon=True) for worker in crews]
-    for thread in threads:
-        thread.start()
+    runs: list[Background] = []
     try:
-        _wait(threads)
+        for worker in crews:
+            runs.append(Background(partial(work, worker), name="lamina-crew", daemon=True))
+        _wait(runs)
     except BaseException:
         progress.halt()
-        _wait(threads)
+        _wait(runs)
         raise
-    if failures:
-        raise failures[0]
+    for run in runs:
+        if run.failure is not None:
+            raise run.failure
 
 
-def _wait(threads: Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.2)  # a limit, so that Ctrl-C comes through
+def _wait(runs: Sequence[Background]) -> None:
+    for run in runs:
+        run.wait()
 
 
 class _Worker:
