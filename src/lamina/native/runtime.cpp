@@ -10,6 +10,7 @@
 #include <thread>
 
 #if defined(__linux__)
+#include <sched.h>
 #include <sys/mman.h>
 #endif
 #if defined(__x86_64__)
@@ -206,7 +207,8 @@ struct Barrier {
   std::atomic<int> arrived{0};
   alignas(64) std::atomic<int> round{0};
 
-  // Spins for some microseconds, the usual wait; then lets others run, so that a busy machine is not made busier.
+  // Spins for a few microseconds, the usual wait; then lets others run: what it waits for may be on the same core, and a
+  // pause takes ten times as long on some processors as on others.
   void wait() {
     if (threads == 1) return;
     const int before = round.load(std::memory_order_relaxed);
@@ -216,7 +218,7 @@ struct Barrier {
       return;
     }
     for (int spins = 0; round.load(std::memory_order_acquire) == before; spins++) {
-      if (spins > 4000) {
+      if (spins > 64) {
         std::this_thread::yield();
         continue;
       }
@@ -233,6 +235,27 @@ struct Gate {
   std::atomic<bool> open{false};
 };
 
+// Moves the calling thread off a core, where it may run on others. A new thread begins on the core of the one that made
+// it, and until the system finds that out, after some milliseconds, the two take turns.
+void leave_core(int core) {
+#if defined(__linux__)
+  cpu_set_t may, elsewhere;
+  if (core < 0 || core >= CPU_SETSIZE || sched_getaffinity(0, sizeof may, &may)) return;
+  elsewhere = may;
+  CPU_CLR(core, &elsewhere);
+  if (CPU_COUNT(&elsewhere) && !sched_setaffinity(0, sizeof elsewhere, &elsewhere)) sched_setaffinity(0, sizeof may, &may);
+#else
+  (void)core;
+#endif
+}
+int this_core() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
 }  // namespace
 
 bool run(Job job) {
@@ -247,10 +270,11 @@ bool run(Job job) {
   job.barrier = &barrier;
   job.wait = [](void* where) { static_cast<Barrier*>(where)->wait(); };
   std::vector<std::thread> helpers;
-  const int wanted = job.threads;
+  const int wanted = job.threads, here = this_core();
   for (int t = 1; t < wanted; t++) {
     try {
-      helpers.emplace_back([&used, &job, &gate, t] {
+      helpers.emplace_back([&used, &job, &gate, t, here] {
+        leave_core(here);
         while (!gate.open.load(std::memory_order_acquire)) std::this_thread::yield();
         used.run(job, t);
       });
